@@ -1,0 +1,256 @@
+"""The names of things: Digest, Registry, Repository, Reference, Platform. Parsed once at the edge, frozen after.
+
+Knows the grammars and normal forms; knows nothing of files, JSON or HTTP. Every parser is linear in its input and
+raises ``SpecError`` and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Self
+
+import msgspec
+
+from mmgraph.errors import SpecError
+
+HUB: Final = "docker.io"
+_HUB_ALIASES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+
+# distribution/reference's grammar. Each alternative starts with another character, so matching is linear.
+_HOST: Final = re.compile(
+    r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])"
+    r"(?::[0-9]{1,5})?"
+)
+_COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
+_HEX: Final = re.compile(r"[0-9a-f]+")
+_REFERENCE_LIMIT: Final = 255 + 1 + 128 + 1 + 7 + 128
+_REPOSITORY_LIMIT: Final = 255
+_QUOTED_LIMIT: Final = 120
+
+
+def quote(text: str) -> str:
+    """Return foreign text fit for a message: ASCII, quoted, at most 120 characters."""
+    shown = text if len(text) <= _QUOTED_LIMIT else text[:_QUOTED_LIMIT] + "…"
+    return "".join(
+        c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode() if c != "…" else c
+        for c in f'"{shown}"'
+    )
+
+
+class Digest(str):
+    """A content digest, ``sha256:…`` or ``sha512:…`` in lower-case hex (image-spec, descriptor.md, "Digests").
+
+    It is a ``str``, so that a million of them hash and compare at the speed of C.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the digest that ``text`` spells, or raise ``SpecError``."""
+        algorithm, colon, value = text.partition(":")
+        length = _HEX_LENGTH.get(algorithm)
+        if not colon:
+            raise SpecError(f"{quote(text)} is not a digest: write sha256: and 64 hex digits")
+        if length is None:
+            raise SpecError(f"{quote(text)} is not a digest that can be verified: use sha256 or sha512")
+        if len(value) != length or not _HEX.fullmatch(value):
+            raise SpecError(f"{quote(text)} is not a digest: {algorithm}: and {length} lower-case hex digits")
+        return cls(text)
+
+    @property
+    def algorithm(self) -> str:
+        """``sha256`` or ``sha512``."""
+        return self.partition(":")[0]
+
+    @property
+    def hex(self) -> str:
+        """The hex digits after the colon."""
+        return self.partition(":")[2]
+
+    @property
+    def short(self) -> str:
+        """The algorithm and the first twelve hex digits, for people."""
+        algorithm, _, value = self.partition(":")
+        return f"{algorithm}:{value[:12]}"
+
+
+class Registry(str):
+    """A registry as ``host`` or ``host:port``; every alias of Docker Hub is ``docker.io``."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the registry that ``text`` names, or raise ``SpecError``."""
+        if len(text) > _REPOSITORY_LIMIT or not _HOST.fullmatch(text):
+            raise SpecError(f"{quote(text)} is not a registry: write host or host:port")
+        _, _, port = text.rpartition(":")
+        if port.isdigit() and not text.endswith("]") and not 0 < int(port) < 65536:
+            raise SpecError(f"{quote(text)} is not a registry: the port is not between 1 and 65535")
+        text = text.lower()
+        return cls(HUB if text in _HUB_ALIASES else text)
+
+
+class Repository(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
+    """A repository: where manifests, blobs and tags live, ``registry/path``."""
+
+    registry: Registry
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the repository that ``text`` names as docker takes it, or raise ``SpecError``."""
+        reference = Reference.parse(text)
+        if reference.digest is not None or not text.endswith(reference.repository.path):
+            raise SpecError(f"{quote(text)} is not a repository: leave out the tag and the digest")
+        return cls(reference.repository.registry, reference.repository.path)
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.path}"
+
+
+class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
+    """An image's name: a repository with a tag, a digest, or both; never neither.
+
+    A name without either has the tag ``latest``; a name with a digest and no tag has none.
+    """
+
+    repository: Repository
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the normal form of ``text``, written as ``docker pull`` takes it, or raise ``SpecError``.
+
+        The first component is a host where it has a dot, a colon or an upper-case letter, or is ``localhost``
+        (distribution/reference, ``splitDockerDomain``); otherwise the image is Docker Hub's, and one word stands
+        for ``library/word``.
+        """
+        if not text:
+            raise SpecError("an empty string is not an image: write a name such as alpine:3.20")
+        if len(text) > _REFERENCE_LIMIT:
+            raise SpecError(f"{quote(text)} is not an image: longer than {_REFERENCE_LIMIT} characters")
+        name, at, digest_text = text.partition("@")
+        try:
+            digest = Digest.parse(digest_text) if at else None
+        except SpecError as error:
+            raise SpecError(f"{quote(text)} is not an image: {error}") from None
+        head, slash, rest = name.partition("/")
+        if slash and (head == "localhost" or any(c in ".:[" or c.isupper() for c in head)):
+            host, remainder = head, rest
+        else:
+            host, remainder = HUB, name
+        path, colon, tag = remainder.partition(":")
+        if colon and not _TAG.fullmatch(tag):
+            raise SpecError(f"{quote(text)} is not an image: {quote(tag)} is not a tag (letters, digits, _ . -, at most 128)")
+        try:
+            registry = Registry.parse(host)
+        except SpecError as error:
+            raise SpecError(f"{quote(text)} is not an image: {error}") from None
+        if registry == HUB and path and "/" not in path:
+            path = f"library/{path}"
+        if not path or not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
+            hint = f"; write {quote(path.lower())}" if path != path.lower() else ""
+            raise SpecError(
+                f"{quote(text)} is not an image: {quote(path)} is not a repository"
+                f" (lower-case letters and digits, joined by . _ - and /){hint}"
+            )
+        if len(path) > _REPOSITORY_LIMIT:
+            raise SpecError(f"{quote(text)} is not an image: the repository is longer than {_REPOSITORY_LIMIT} characters")
+        return cls(Repository(registry, path), tag if colon else None if digest else "latest", digest)
+
+    @property
+    def goal(self) -> Reference:
+        """What a destination promises: ``r:t`` and ``r:t@d`` are one destination."""
+        return Reference(self.repository, self.tag) if self.tag else self
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+# containerd/platforms, normalizeOS and normalizeArch.
+_SYSTEM_ALIASES: Final = {"macos": "darwin"}
+_ARCHITECTURE_ALIASES: Final = {
+    "i386": ("386", ""),
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+_DEFAULT_VARIANT: Final = {("arm", ""): "v7", ("arm64", "v8"): "", ("arm64", "8"): "", ("amd64", "v1"): ""}
+_SYSTEMS: Final = frozenset(
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 wasi"
+    " windows zos".split()
+)
+_PLATFORM_WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
+    """What an image runs on, in normal form: ``os/architecture[/variant][(os.version)]``."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+    os_version: str = ""
+
+    @classmethod
+    def normal(cls, os: str, architecture: str, variant: str = "", os_version: str = "") -> Self:
+        """Return the normal form: ``linux/arm64/v8`` is ``linux/arm64``, ``linux/arm`` is ``linux/arm/v7``.
+
+        The rules are those of containerd/platforms, which docker's ``--platform`` uses; the machine mmgraph runs
+        on plays no part.
+        """
+        os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
+        os = _SYSTEM_ALIASES.get(os, os)
+        architecture, implied = _ARCHITECTURE_ALIASES.get(architecture, (architecture, ""))
+        variant = variant or implied
+        if architecture == "arm" and variant.isdigit():
+            variant = f"v{variant}"
+        variant = _DEFAULT_VARIANT.get((architecture, variant), variant)
+        return cls(os, architecture, variant, os_version)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the platform that ``text`` spells, as docker's ``--platform`` takes it, or raise ``SpecError``.
+
+        ``os/architecture[/variant]``, with an optional ``(os.version)`` behind the os; an architecture alone means
+        linux. An os alone is an error, since it could only be completed by the machine mmgraph happens to run on.
+        """
+        form = "write os/architecture[/variant], such as linux/arm64 or linux/arm/v7"
+        parts = text.split("/") if len(text) <= 4 * 64 else []
+        if not 1 <= len(parts) <= 3:
+            raise SpecError(f"{quote(text)} is not a platform: {form}")
+        os_version = ""
+        if parts[0].endswith(")"):
+            parts[0], _, os_version = parts[0][:-1].partition("(")
+            if not _PLATFORM_WORD.fullmatch(os_version):
+                raise SpecError(f"{quote(text)} is not a platform: {quote(os_version)} is not an os.version")
+        if not all(_PLATFORM_WORD.fullmatch(part) for part in parts):
+            raise SpecError(f"{quote(text)} is not a platform: {form}")
+        if len(parts) == 1:
+            word = parts[0].lower()
+            if word in _SYSTEMS or word in _SYSTEM_ALIASES or os_version:
+                raise SpecError(f"{quote(text)} is an operating system without an architecture: {form}")
+            return cls.normal("linux", word)
+        return cls.normal(parts[0], parts[1], parts[2] if len(parts) == 3 else "", os_version)
+
+    def matches(self, wanted: Platform) -> bool:
+        """Whether this platform is the ``wanted`` one: exactly, ``os.version`` only where it is wanted."""
+        return (
+            self.os == wanted.os
+            and self.architecture == wanted.architecture
+            and self.variant == wanted.variant
+            and (not wanted.os_version or self.os_version == wanted.os_version)
+        )
+
+    def __str__(self) -> str:
+        version = f"({self.os_version})" if self.os_version else ""
+        variant = f"/{self.variant}" if self.variant else ""
+        return f"{self.os}{version}/{self.architecture}{variant}"
