@@ -1,0 +1,137 @@
+"""The graph: nodes, edges, orders and reachability. The only module that imports networkx.
+
+An edge runs from what must exist first to what comes after it. A ``NEED`` edge requires; a ``MOUNT`` edge orders
+and does not require. Knows keys and edges; knows no sizes, no actions, no registries' answers.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
+
+import msgspec
+import networkx
+
+from mmgraph.errors import InternalError
+from mmgraph.names import Repository
+
+
+class Kind(StrEnum):
+    """What a node is."""
+
+    BLOB = "blob"
+    MANIFEST = "manifest"
+    INDEX = "index"
+    TAG = "tag"
+
+
+class Edge(StrEnum):
+    """Why one node comes before another."""
+
+    NEED = "need"
+    """The later node refers to the earlier one and cannot be without it."""
+    MOUNT = "mount"
+    """The later blob is mounted from where the earlier one lands; if that fails, it finds another way."""
+
+
+class Node(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
+    """A node's key: its kind, its place, and its digest or tag."""
+
+    kind: Kind
+    repository: Repository
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.repository}{':' if self.kind is Kind.TAG else '@'}{self.name}"
+
+
+class Graph:
+    """A directed acyclic graph over ``Node``; nodes keep the order in which they entered."""
+
+    def __init__(self) -> None:
+        self._digraph: networkx.DiGraph[Node] = networkx.DiGraph()
+
+    def __len__(self) -> int:
+        return len(self._digraph)
+
+    def __contains__(self, node: object) -> bool:
+        return node in self._digraph
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self._digraph)
+
+    def add(self, node: Node) -> None:
+        """Add ``node``; adding it twice changes nothing."""
+        self._digraph.add_node(node)
+
+    def join(self, first: Node, then: Node, edge: Edge) -> None:
+        """Let ``then`` come after ``first``. A need outranks a mount where both are asked for."""
+        if edge is Edge.MOUNT and self._digraph.has_edge(first, then):
+            return
+        self._digraph.add_edge(first, then, edge=edge)
+
+    def before(self, node: Node) -> Iterator[tuple[Node, Edge]]:
+        """The nodes that ``node`` comes directly after, in the order in which the edges entered."""
+        return ((first, data["edge"]) for first, data in self._digraph.pred[node].items())
+
+    def after(self, node: Node) -> Iterator[tuple[Node, Edge]]:
+        """The nodes that come directly after ``node``, in the order in which the edges entered."""
+        return ((then, data["edge"]) for then, data in self._digraph.succ[node].items())
+
+    def edges(self) -> Iterator[tuple[Node, Node, Edge]]:
+        """Every edge as (first, then, edge)."""
+        return ((first, then, edge) for first, then, edge in self._digraph.edges(data="edge"))
+
+    def edge_count(self) -> int:
+        """How many edges there are."""
+        return self._digraph.number_of_edges()
+
+    def check(self) -> None:
+        """Raise ``InternalError`` that spells out a cycle, if there is one."""
+        if not networkx.is_directed_acyclic_graph(self._digraph):
+            cycle = networkx.find_cycle(self._digraph)
+            raise InternalError("the graph has a cycle: " + " -> ".join(str(edge[0]) for edge in cycle))
+
+    def order(self) -> list[Node]:
+        """A topological order; among equals, the node that entered first comes first."""
+        rank = {node: number for number, node in enumerate(self._digraph)}
+        waiting = {node: count for node, count in self._digraph.in_degree()}
+        ready = [(rank[node], node) for node, count in waiting.items() if not count]
+        heapq.heapify(ready)
+        order: list[Node] = []
+        while ready:
+            _, node = heapq.heappop(ready)
+            order.append(node)
+            for then in self._digraph.succ[node]:
+                waiting[then] -= 1
+                if not waiting[then]:
+                    heapq.heappush(ready, (rank[then], then))
+        if len(order) != len(rank):
+            self.check()
+        return order
+
+    def path_weights(self, weight: Callable[[Node], int]) -> dict[Node, int]:
+        """For each node the heaviest way from it, itself included, to a node that nothing comes after."""
+        longest: dict[Node, int] = {}
+        for node in reversed(self.order()):
+            longest[node] = weight(node) + max((longest[then] for then in self._digraph.succ[node]), default=0)
+        return longest
+
+    def dependants(self, nodes: Iterable[Node]) -> set[Node]:
+        """All that directly or indirectly needs one of ``nodes``; what is only ordered after them is not in it."""
+        return self._reach(nodes, self.after)
+
+    def needs(self, nodes: Iterable[Node]) -> set[Node]:
+        """All that ``nodes`` directly or indirectly need."""
+        return self._reach(nodes, self.before)
+
+    def _reach(self, nodes: Iterable[Node], step: Callable[[Node], Iterator[tuple[Node, Edge]]]) -> set[Node]:
+        found: set[Node] = set()
+        stack = list(nodes)
+        while stack:
+            for other, edge in step(stack.pop()):
+                if edge is Edge.NEED and other not in found:
+                    found.add(other)
+                    stack.append(other)
+        return found
