@@ -1,7 +1,7 @@
-"""The names of things: Digest, Registry, Repository, Reference, Platform. Parsed once at the edge, frozen after.
+"""The names of things: Digest, Registry, Repository, Reference, Platform; parsed at the edge, frozen after.
 
-Knows the grammars and normal forms; knows nothing of files, JSON or HTTP. Every parser is linear in its input and
-raises ``SpecError`` and nothing else.
+Knows the grammars and normal forms; knows nothing of files, JSON or HTTP. Every parser is linear in its
+input, raises ``SpecError`` and nothing else, and reads back what ``str()`` of its result writes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import msgspec
 from mmgraph.errors import SpecError
 
 HUB: Final = "docker.io"
-_HUB_ALIASES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+_HUB_ALIASES: Final = frozenset(
+    {"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"}
+)
 
 # distribution/reference's grammar. Each alternative starts with another character, so matching is linear.
 _HOST: Final = re.compile(
@@ -25,9 +27,18 @@ _COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
 _HEX: Final = re.compile(r"[0-9a-f]+")
+_DIGEST_LIKE: Final = re.compile(r"(?:sha|md|blake)[a-z0-9+._-]*:?[0-9a-zA-Z]*")
 _REFERENCE_LIMIT: Final = 255 + 1 + 128 + 1 + 7 + 128
 _REPOSITORY_LIMIT: Final = 255
 _QUOTED_LIMIT: Final = 120
+
+
+def quote_reference(text: str) -> str:
+    """``quote``, without what stands before an ``@`` unless a digest follows: it may be a password."""
+    before, at, after = text.rpartition("@")
+    if not at or ("@" not in before and _DIGEST_LIKE.fullmatch(after)):
+        return quote(text)
+    return quote(f"…@{after}")
 
 
 def quote(text: str) -> str:
@@ -40,7 +51,7 @@ def quote(text: str) -> str:
 
 
 class Digest(str):
-    """A content digest, ``sha256:…`` or ``sha512:…`` in lower-case hex (image-spec, descriptor.md, "Digests").
+    """A content digest, ``sha256:…`` or ``sha512:…`` in lower-case hex (image-spec, descriptor.md).
 
     It is a ``str``, so that a million of them hash and compare at the speed of C.
     """
@@ -86,11 +97,14 @@ class Registry(str):
     def parse(cls, text: str) -> Self:
         """Return the registry that ``text`` names, or raise ``SpecError``."""
         if len(text) > _REPOSITORY_LIMIT or not _HOST.fullmatch(text):
-            raise SpecError(f"{quote(text)} is not a registry: write host or host:port")
+            raise SpecError(f"{quote_reference(text)} is not a registry: write host or host:port")
         _, _, port = text.rpartition(":")
         if port.isdigit() and not text.endswith("]") and not 0 < int(port) < 65536:
             raise SpecError(f"{quote(text)} is not a registry: the port is not between 1 and 65535")
         text = text.lower()
+        if not any(c in ".:[" for c in text) and text != "localhost":
+            # "MIRROR/app" is an image on a host, "mirror/app" one on Docker Hub: the host's case must stay.
+            text = text.upper()
         return cls(HUB if text in _HUB_ALIASES else text)
 
 
@@ -104,7 +118,7 @@ class Repository(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fa
     def parse(cls, text: str) -> Self:
         """Return the repository that ``text`` names as docker takes it, or raise ``SpecError``."""
         reference = Reference.parse(text)
-        if reference.digest is not None or not text.endswith(reference.repository.path):
+        if reference.digest is not None or ":" in text.rpartition("/")[2]:
             raise SpecError(f"{quote(text)} is not a repository: leave out the tag and the digest")
         return cls(reference.repository.registry, reference.repository.path)
 
@@ -126,15 +140,27 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
     def parse(cls, text: str) -> Self:
         """Return the normal form of ``text``, written as ``docker pull`` takes it, or raise ``SpecError``.
 
-        The first component is a host where it has a dot, a colon or an upper-case letter, or is ``localhost``
-        (distribution/reference, ``splitDockerDomain``); otherwise the image is Docker Hub's, and one word stands
-        for ``library/word``.
+        The first component is a host where it has a dot, a colon or an upper-case letter, or is
+        ``localhost`` (distribution/reference, ``splitDockerDomain``); otherwise the image is Docker Hub's,
+        and one word stands for ``library/word``.
         """
         if not text:
             raise SpecError("an empty string is not an image: write a name such as alpine:3.20")
         if len(text) > _REFERENCE_LIMIT:
-            raise SpecError(f"{quote(text)} is not an image: longer than {_REFERENCE_LIMIT} characters")
+            raise SpecError(
+                f"{quote_reference(text)} is not an image: longer than {_REFERENCE_LIMIT} characters"
+            )
+        if "://" in text:
+            shown = quote_reference(text)
+            raise SpecError(
+                f"{shown} is not an image: leave out the scheme and write registry/repository:tag"
+            )
         name, at, digest_text = text.partition("@")
+        if at and not _DIGEST_LIKE.fullmatch(digest_text):
+            raise SpecError(
+                f"{quote_reference(text)} is not an image: what follows an @ is a digest (sha256:…),"
+                " and credentials have no place in a name"
+            )
         try:
             digest = Digest.parse(digest_text) if at else None
         except SpecError as error:
@@ -146,7 +172,10 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
             host, remainder = HUB, name
         path, colon, tag = remainder.partition(":")
         if colon and not _TAG.fullmatch(tag):
-            raise SpecError(f"{quote(text)} is not an image: {quote(tag)} is not a tag (letters, digits, _ . -, at most 128)")
+            raise SpecError(
+                f"{quote(text)} is not an image: {quote(tag)} is not a tag"
+                " (letters, digits, _ . -, at most 128)"
+            )
         try:
             registry = Registry.parse(host)
         except SpecError as error:
@@ -160,7 +189,9 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
                 f" (lower-case letters and digits, joined by . _ - and /){hint}"
             )
         if len(path) > _REPOSITORY_LIMIT:
-            raise SpecError(f"{quote(text)} is not an image: the repository is longer than {_REPOSITORY_LIMIT} characters")
+            raise SpecError(
+                f"{quote(text)} is not an image: the repository is longer than {_REPOSITORY_LIMIT} characters"
+            )
         return cls(Repository(registry, path), tag if colon else None if digest else "latest", digest)
 
     @property
@@ -185,9 +216,9 @@ _ARCHITECTURE_ALIASES: Final = {
     "armel": ("arm", "v6"),
 }
 _DEFAULT_VARIANT: Final = {("arm", ""): "v7", ("arm64", "v8"): "", ("arm64", "8"): "", ("amd64", "v1"): ""}
-_SYSTEMS: Final = frozenset(
-    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 wasi"
-    " windows zos".split()
+_SYSTEM: Final = re.compile(
+    "aix|android|darwin|dragonfly|freebsd|hurd|illumos|ios|js|linux|macos|nacl|netbsd|openbsd|plan9|solaris"
+    "|wasip1|wasi|windows|zos"
 )
 _PLATFORM_WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -204,8 +235,8 @@ class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fals
     def normal(cls, os: str, architecture: str, variant: str = "", os_version: str = "") -> Self:
         """Return the normal form: ``linux/arm64/v8`` is ``linux/arm64``, ``linux/arm`` is ``linux/arm/v7``.
 
-        The rules are those of containerd/platforms, which docker's ``--platform`` uses; the machine mmgraph runs
-        on plays no part.
+        The rules are those of containerd/platforms, which docker's ``--platform`` uses; the machine mmgraph
+        runs on plays no part.
         """
         os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
         os = _SYSTEM_ALIASES.get(os, os)
@@ -218,10 +249,11 @@ class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fals
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the platform that ``text`` spells, as docker's ``--platform`` takes it, or raise ``SpecError``.
+        """Return the platform ``text`` spells as docker's ``--platform`` takes it, or raise ``SpecError``.
 
-        ``os/architecture[/variant]``, with an optional ``(os.version)`` behind the os; an architecture alone means
-        linux. An os alone is an error, since it could only be completed by the machine mmgraph happens to run on.
+        ``os/architecture[/variant]``, with an optional ``(os.version)`` behind the os; an architecture
+        alone means linux. An os alone is an error, since it could only be completed by the machine mmgraph
+        happens to run on.
         """
         form = "write os/architecture[/variant], such as linux/arm64 or linux/arm/v7"
         parts = text.split("/") if len(text) <= 4 * 64 else []
@@ -236,7 +268,7 @@ class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fals
             raise SpecError(f"{quote(text)} is not a platform: {form}")
         if len(parts) == 1:
             word = parts[0].lower()
-            if word in _SYSTEMS or word in _SYSTEM_ALIASES or os_version:
+            if os_version or _SYSTEM.fullmatch(word):
                 raise SpecError(f"{quote(text)} is an operating system without an architecture: {form}")
             return cls.normal("linux", word)
         return cls.normal(parts[0], parts[1], parts[2] if len(parts) == 3 else "", os_version)

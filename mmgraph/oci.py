@@ -1,20 +1,24 @@
 """Descriptors, manifests and indexes beside their raw bytes, and choosing platforms from an index.
 
-Knows the documents of image-spec and Docker's schema 2; knows nothing of registries, files or how bytes travel. The
-raw bytes are what is sent on; the parsed form only says what they refer to.
+Knows the documents of image-spec and Docker's schema 2; knows nothing of registries, files or how bytes
+travel. The raw bytes are what is sent on; the parsed form only says what they refer to.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
-from typing import Final, NoReturn
+import re
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
 from mmgraph.errors import ContentError, InternalError, SpecError
 from mmgraph.names import Digest, Platform, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -23,15 +27,12 @@ DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFEST_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEX_TYPES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
 
-# Documents that are manifests, though none that can be copied: asked for as such, so that the refusal is clear.
+# Manifests, though none that can be copied: they are read as such, so that the refusal is clear.
 _SCHEMA_1_TYPES: Final = frozenset(
-    {
-        "application/vnd.docker.distribution.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-    }
+    f"application/vnd.docker.distribution.manifest.v1+{form}" for form in ("json", "prettyjws")
 )
 _ARTIFACT_TYPE: Final = "application/vnd.oci.artifact.manifest.v1+json"
-_RETIRED_TYPES: Final = _SCHEMA_1_TYPES | {_ARTIFACT_TYPE}
+_ALL_MANIFEST_TYPES: Final = MANIFEST_TYPES | _SCHEMA_1_TYPES | {_ARTIFACT_TYPE}
 
 # What servers say that do not know what they serve; containerd accepts text/plain from old registries too.
 _VAGUE_TYPES: Final = frozenset(
@@ -39,15 +40,37 @@ _VAGUE_TYPES: Final = frozenset(
 )
 
 MANIFEST_LIMIT: Final = 4 * 1024 * 1024
-"""Bytes of a manifest or index at most (distribution-spec: registries SHOULD take 4 MiB, and most take no more)."""
+"""Bytes of a manifest or index at most: what registries SHOULD take (distribution-spec); few take more."""
 DEPTH_LIMIT: Final = 8
 """Levels of indexes at most, the root being the first."""
 _TREE_LIMIT: Final = 100_000
+_SHOWN_LIMIT: Final = 20
 _SIZE_LIMIT: Final = 2**63 - 1
 
+# BuildKit's annotations on the descriptor of an attestation manifest (moby/buildkit, attestation-storage.md).
 _ATTESTATION_TYPE: Final = "attestation-manifest"
 _ATTESTATION_TYPE_KEY: Final = "vnd.docker.reference.type"
 _ATTESTATION_DIGEST_KEY: Final = "vnd.docker.reference.digest"
+
+_MANIFEST_FIELDS: Final = frozenset({"config", "layers"})
+_INDEX_FIELDS: Final = frozenset({"manifests"})
+_SCHEMA_1_FIELDS: Final = frozenset({"fsLayers", "history"})
+_KIND_FIELDS: Final = _MANIFEST_FIELDS | _INDEX_FIELDS | _SCHEMA_1_FIELDS
+
+
+def _by_folded_name(*names: str) -> Mapping[str, str]:
+    return {name.casefold(): name for name in names}
+
+
+_DOCUMENT_NAMES: Final = _by_folded_name(
+    "schemaVersion", "mediaType", "artifactType", "subject", "annotations", *sorted(_KIND_FIELDS)
+)
+_DESCRIPTOR_NAMES: Final = _by_folded_name(
+    "mediaType", "digest", "size", "platform", "urls", "annotations", "artifactType", "data"
+)
+_PRINTABLE: Final = re.compile(r"[!-~]{0,128}")
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False):
@@ -68,7 +91,7 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_manifest(self) -> bool:
         """Whether it is an image manifest, also of a kind that mmgraph refuses to copy."""
-        return self.media_type in MANIFEST_TYPES or self.media_type in _RETIRED_TYPES
+        return self.media_type in _ALL_MANIFEST_TYPES
 
     @property
     def is_index(self) -> bool:
@@ -77,7 +100,7 @@ class Descriptor(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def foreign(self) -> bool:
-        """Whether it is a blob with URLs of its own: neither fetched from the source nor required of a destination."""
+        """Whether it is a blob with URLs of its own: neither fetched here nor required there."""
         return bool(self.urls) and not self.is_manifest and not self.is_index
 
 
@@ -94,7 +117,7 @@ class Manifest(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """What a repository must hold before this manifest: distinct, the config first, foreign layers left out."""
+        """What a repository must hold first: distinct, the config foremost, foreign layers left out."""
         return _distinct(d for d in (self.config, *self.layers) if not d.foreign)
 
 
@@ -125,9 +148,10 @@ Document = Manifest | Index
 class Selection(msgspec.Struct, frozen=True):
     """An index limited to some platforms.
 
-    ``rewritten`` holds the indexes that mmgraph made, by their new digests, ``root`` among them; it is empty where
-    nothing was removed, and ``root`` is the original then. ``missing`` are the wanted platforms that are not there,
-    ``available`` those that are: both sorted, neither counts attestations or ``unknown/unknown``.
+    ``rewritten`` holds the indexes that mmgraph made, by their new digests, ``root`` among them; where
+    nothing was removed it is empty, and ``root`` is the original. ``missing`` are the wanted platforms that
+    are not there, ``available`` all that the index has: both sorted, neither with attestations or
+    ``unknown/unknown``.
     """
 
     root: Index
@@ -163,11 +187,33 @@ def digest_of(raw: bytes, algorithm: str = "sha256") -> Digest:
 def parse(raw: bytes, content_type: str, digest: Digest | None = None) -> Document:
     """Return the manifest or index in ``raw``, or raise ``ContentError``; the caller knows the image's name.
 
-    ``raw`` must have ``digest`` where one is given. The type is the Content-Type's, else that of the ``mediaType``
-    field, which OCI documents may lack, else it follows from the fields. Where two of these disagree the document is
-    refused: what one client reads as an index another would read as a manifest (CVE-2021-41190).
+    ``raw`` must have ``digest`` where one is given. The type is the Content-Type's, else that of the
+    ``mediaType`` field, which OCI documents may lack, else it follows from the fields. Where two of these
+    disagree the document is refused: what one client reads as an index another would read as a manifest
+    (CVE-2021-41190).
     """
-    raise NotImplementedError
+    if len(raw) > MANIFEST_LIMIT:
+        raise ContentError(
+            f"a manifest of {len(raw)} bytes, more than the {MANIFEST_LIMIT} that registries take"
+        )
+    actual = digest_of(raw, digest.algorithm if digest else "sha256")
+    if digest is not None and actual != digest:
+        raise ContentError(f"the manifest's bytes have the digest {actual}, not {digest}")
+    fields = _fields(raw)
+    media_type = _media_type(content_type, fields)
+    foreign = (_MANIFEST_FIELDS if media_type in INDEX_TYPES else _INDEX_FIELDS) | _SCHEMA_1_FIELDS
+    if mixed := sorted(foreign & fields.keys()):
+        raise ContentError(f"{quote(mixed[0])} has no place in a document of type {media_type}")
+    subject = _descriptor(fields["subject"], "subject") if fields.get("subject") is not None else None
+    artifact_type = _text(fields, "artifactType")
+    if media_type in INDEX_TYPES:
+        manifests = _descriptors(fields, "manifests")
+        _refuse_two_sizes(manifests)
+        return Index(raw, media_type, actual, manifests, subject, artifact_type)
+    config = _descriptor(fields.get("config"), "config")
+    layers = _descriptors(fields, "layers")
+    _refuse_two_sizes((config, *layers))
+    return Manifest(raw, media_type, actual, config, layers, subject, artifact_type)
 
 
 def limit_platforms(
@@ -175,12 +221,28 @@ def limit_platforms(
 ) -> Selection:
     """Return ``index`` with the images for ``platforms`` and their attestations, and nothing else.
 
-    ``nested`` has the documents of all nested indexes. An image's platform is its own, else that of the outer
-    descriptor of its nested index. The result stays an index, also with one image left. What is kept is kept byte for
-    byte and in order; where nothing goes, ``index`` itself comes back. Raises ``SpecError`` where the index has none
-    of the platforms, and ``ContentError`` for a tree that is too deep or too large.
+    ``nested`` has the documents of all nested indexes. An image's platform is its own, else that of the
+    outer descriptor of its nested index. The result stays an index, also with one image left. What is kept
+    is kept byte for byte and in order; where nothing goes, ``index`` itself comes back. Raises
+    ``SpecError`` where the index has none of the platforms, and ``ContentError`` for a tree that is too
+    deep or too large.
     """
-    raise NotImplementedError
+    if not platforms:
+        return Selection(index, {}, (), ())
+    leaves = [entry for entry in _walk(index, nested, complete=True) if not entry.descriptor.is_index]
+    images = [entry for entry in leaves if entry.descriptor.attests is None]
+    available = tuple(sorted({e.platform for e in images if e.platform and e.platform.os != "unknown"}))
+    chosen = frozenset(p for p in available if any(p.matches(wanted) for wanted in platforms))
+    missing = tuple(sorted(w for w in set(platforms) if not any(p.matches(w) for p in available)))
+    if not chosen:
+        raise SpecError(
+            f"it has none of {_listed(missing)}; it has {_listed(available) or 'no platforms at all'}"
+        )
+    trimmer = _Trimmer(nested, chosen, frozenset(e.descriptor.digest for e in images if e.platform in chosen))
+    root = trimmer.trim(index, inherited=False)
+    if root is None:
+        raise InternalError("an index was limited to nothing")
+    return Selection(root, trimmer.made, missing, available)
 
 
 def platforms_of(index: Index, nested: Mapping[Digest, Document]) -> tuple[Entry, ...]:
@@ -188,10 +250,275 @@ def platforms_of(index: Index, nested: Mapping[Digest, Document]) -> tuple[Entry
 
     Nested indexes that ``nested`` does not hold are listed and not entered.
     """
-    raise NotImplementedError
+    entries = tuple(_walk(index, nested, complete=False))
+    images = {
+        entry.descriptor.digest: entry.platform for entry in entries if entry.descriptor.attests is None
+    }
+    return tuple(
+        replace(entry, attested=images.get(entry.descriptor.attests))
+        if entry.descriptor.attests is not None
+        else entry
+        for entry in entries
+    )
 
 
-def _distinct(descriptors: Iterator[Descriptor]) -> tuple[Descriptor, ...]:
+class _Trimmer:
+    """The second step of ``limit_platforms``: builds the indexes, inner before outer.
+
+    ``chosen`` are the platforms to keep, ``images`` the digests of the images kept anywhere in the tree.
+    """
+
+    def __init__(
+        self, nested: Mapping[Digest, Document], chosen: frozenset[Platform], images: frozenset[Digest]
+    ) -> None:
+        self.made: dict[Digest, Index] = {}
+        self._nested = nested
+        self._chosen = chosen
+        self._images = images
+        # All that an outer descriptor changes inside is whether its platform is wanted: two results an index.
+        self._done: dict[tuple[Digest, bool], Index | None] = {}
+
+    def trim(self, index: Index, *, inherited: bool) -> Index | None:
+        """Return ``index`` with what is kept: itself where that is all, None where nothing is.
+
+        ``inherited``: whether the platform that ``index`` stands for, as a whole, is wanted.
+        """
+        key = index.digest, inherited
+        if key not in self._done:
+            self._done[key] = self._trim(index, inherited)
+        return self._done[key]
+
+    def _trim(self, index: Index, inherited: bool) -> Index | None:
+        if not index.manifests:
+            return None
+        members = _MEMBERS.decode(index.raw)
+        descriptors: list[Descriptor] = []
+        kept: list[msgspec.Raw] = []
+        changed = False
+        for descriptor, element in zip(index.manifests, _ELEMENTS.decode(members["manifests"]), strict=True):
+            wanted = inherited if descriptor.platform is None else descriptor.platform in self._chosen
+            if descriptor.is_index:
+                inner = self._nested.get(descriptor.digest)
+                trimmed = self.trim(inner, inherited=wanted) if isinstance(inner, Index) else None
+                if trimmed is not None and trimmed is not inner:
+                    element = _repointed(element, trimmed)
+                    descriptor = replace(descriptor, digest=trimmed.digest, size=len(trimmed.raw))
+                    changed = True
+                keep = trimmed is not None
+            elif descriptor.attests is not None:
+                keep = descriptor.attests in self._images
+            else:
+                keep = wanted
+            if keep:
+                kept.append(element)
+                descriptors.append(descriptor)
+        if not kept:
+            return None
+        if not changed and len(kept) == len(index.manifests):
+            return index
+        members["manifests"] = msgspec.Raw(msgspec.json.encode(kept))
+        raw = msgspec.json.encode(members)
+        digest = digest_of(raw, index.digest.algorithm)
+        made = replace(index, raw=raw, digest=digest, manifests=tuple(descriptors))
+        self.made[made.digest] = made
+        return made
+
+
+def _repointed(element: msgspec.Raw, index: Index) -> msgspec.Raw:
+    members = _MEMBERS.decode(element)
+    # A copy of the old bytes, where there is one (descriptor.md, "data"), would contradict the new digest.
+    members.pop("data", None)
+    members["digest"] = msgspec.Raw(msgspec.json.encode(index.digest))
+    members["size"] = msgspec.Raw(msgspec.json.encode(len(index.raw)))
+    return msgspec.Raw(msgspec.json.encode(members))
+
+
+def _walk(index: Index, nested: Mapping[Digest, Document], *, complete: bool) -> Iterator[Entry]:
+    """Yield the tree under ``index``, outer before inner; ``complete``: all of it must be in ``nested``.
+
+    An index can be listed many times and at every level, so the walk itself is bounded, not just the
+    documents.
+    """
+    stack: list[tuple[Iterator[Descriptor], Platform | None]] = [(iter(index.manifests), None)]
+    count = 0
+    while stack:
+        siblings, inherited = stack[-1]
+        descriptor = next(siblings, None)
+        if descriptor is None:
+            stack.pop()
+            continue
+        count += 1
+        if count > _TREE_LIMIT:
+            raise ContentError(f"an index with more than {_TREE_LIMIT} entries, nested ones included")
+        platform = descriptor.platform or inherited
+        yield Entry(descriptor, platform)
+        if not descriptor.is_index:
+            continue
+        inner = _nested_index(descriptor, nested)
+        if inner is None:
+            if complete:
+                raise InternalError(f"the nested index {descriptor.digest} has not been read")
+            continue
+        if len(stack) == DEPTH_LIMIT:
+            raise ContentError(f"indexes nested more than {DEPTH_LIMIT} levels deep")
+        stack.append((iter(inner.manifests), platform))
+
+
+def _nested_index(descriptor: Descriptor, nested: Mapping[Digest, Document]) -> Index | None:
+    document = nested.get(descriptor.digest)
+    if document is not None and not isinstance(document, Index):
+        raise ContentError(f"{descriptor.digest} is listed as an index and is {document.media_type}")
+    return document
+
+
+def _listed(platforms: Iterable[Platform]) -> str:
+    shown = [str(platform) for platform in platforms]
+    more = f" and {len(shown) - _SHOWN_LIMIT} more" if len(shown) > _SHOWN_LIMIT else ""
+    return ", ".join(shown[:_SHOWN_LIMIT]) + more
+
+
+def _fields(raw: bytes) -> dict[str, object]:
+    """Return the document's fields; refuse whatever two JSON parsers could read differently."""
+    try:
+        # The first parser finds duplicate keys; the second cuts indexes up, so it must agree.
+        document: object = json.loads(
+            raw.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse_constant
+        )
+        _MEMBERS.decode(raw)
+    except RecursionError:
+        raise ContentError("a manifest nested too deep to be one") from None
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ContentError(f"a manifest that is not sound JSON: {quote(str(error))}") from None
+    return _object(document, "the document", _DOCUMENT_NAMES)
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _object(value: object, where: str, names: Mapping[str, str]) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise ContentError(f"{where} is not a JSON object")
+    for key in value:
+        # Go's encoding/json matches names regardless of case: registries and runtimes would read this field.
+        name = names.get(key.casefold(), key)
+        if name != key:
+            raise ContentError(f"{where} has a field {quote(key)}, which some programs read as {quote(name)}")
+    return value
+
+
+def _media_type(content_type: str, fields: Mapping[str, object]) -> str:
+    sent = content_type.partition(";")[0].strip().lower()
+    stated = _text(fields, "mediaType")
+    version = fields.get("schemaVersion", 2)
+    for media_type in (sent, stated):
+        if media_type == _ARTIFACT_TYPE:
+            raise ContentError(
+                f"{media_type} was withdrawn from image-spec before its release:"
+                " push the artifact again as an image manifest"
+            )
+    if {sent, stated} & _SCHEMA_1_TYPES or version == 1 or "fsLayers" in fields:
+        raise ContentError(
+            "Docker schema 1 image, whose layers have no descriptors: push it again with a current docker"
+        )
+    if type(version) is not int or version != 2:
+        raise ContentError("its schemaVersion is not 2, the only one in use")
+    known = MANIFEST_TYPES | INDEX_TYPES
+    if sent not in known and sent not in _VAGUE_TYPES:
+        raise ContentError(f"{quote(sent)} is not a manifest's type")
+    if sent in known:
+        if stated in known and stated != sent:
+            raise ContentError(f"sent as {sent}, but the document says {stated}")
+        return sent
+    if stated:
+        if stated not in known:
+            raise ContentError(f"{quote(stated)} is not a manifest's type")
+        return stated
+    # Docker's documents always state their type (distribution, manifest-v2-2.md): what states none is OCI's.
+    if fields.keys() & _INDEX_FIELDS:
+        return OCI_INDEX
+    if fields.keys() & _MANIFEST_FIELDS:
+        return OCI_MANIFEST
+    raise ContentError("neither a manifest nor an index: it has no config, layers or manifests")
+
+
+def _descriptors(fields: Mapping[str, object], name: str) -> tuple[Descriptor, ...]:
+    value = fields.get(name)
+    if value is None and (name in fields or name == "layers"):
+        return ()  # Go writes an empty list that was never touched as null.
+    if not isinstance(value, list):
+        raise ContentError(f"{name} is not a list")
+    return tuple(_descriptor(element, f"{name}[{number}]") for number, element in enumerate(value))
+
+
+def _descriptor(value: object, where: str) -> Descriptor:
+    fields = _object(value, where, _DESCRIPTOR_NAMES)
+    media_type, size, urls = _text(fields, "mediaType"), fields.get("size"), fields.get("urls")
+    if not media_type:
+        raise ContentError(f"{where} has no mediaType")
+    if type(size) is not int or not 0 <= size <= _SIZE_LIMIT:
+        raise ContentError(f"{where} has no size from 0 to {_SIZE_LIMIT}")
+    if not isinstance(urls, list | None) or not all(isinstance(url, str) for url in urls or ()):
+        raise ContentError(f"the urls of {where} are not a list of strings")
+    try:
+        digest = Digest.parse(_text(fields, "digest"))
+    except SpecError as error:
+        raise ContentError(f"{where}: {error}") from None
+    return Descriptor(
+        media_type=media_type,
+        digest=digest,
+        size=size,
+        platform=_platform(fields.get("platform")),
+        urls=tuple(urls or ()),
+        artifact_type=_text(fields, "artifactType"),
+        attests=_attested(fields.get("annotations")),
+    )
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ContentError(f"{name} is not a string")
+    return value
+
+
+def _platform(value: object) -> Platform | None:
+    """Return the platform, or None where it is malformed: that is no reason not to copy the bytes."""
+    if not isinstance(value, dict):
+        return None
+    words = [value.get(name) or "" for name in ("os", "architecture", "variant", "os.version")]
+    if not all(isinstance(word, str) and _PRINTABLE.fullmatch(word) for word in words) or not all(words[:2]):
+        return None
+    return Platform.normal(*words)
+
+
+def _attested(annotations: object) -> Digest | None:
+    if not isinstance(annotations, dict) or annotations.get(_ATTESTATION_TYPE_KEY) != _ATTESTATION_TYPE:
+        return None
+    digest = annotations.get(_ATTESTATION_DIGEST_KEY)
+    try:
+        return Digest.parse(digest) if isinstance(digest, str) else None
+    except SpecError:
+        return None
+
+
+def _refuse_two_sizes(descriptors: Iterable[Descriptor]) -> None:
+    sizes: dict[Digest, int] = {}
+    for descriptor in descriptors:
+        if sizes.setdefault(descriptor.digest, descriptor.size) != descriptor.size:
+            raise ContentError(f"{descriptor.digest} is listed with two sizes, and one must be wrong")
+
+
+def _distinct(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
     seen: dict[Digest, Descriptor] = {}
     for descriptor in descriptors:
         seen.setdefault(descriptor.digest, descriptor)
