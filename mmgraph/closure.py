@@ -1,18 +1,26 @@
 """Images and their closures: what a spec's source is, read down to its blobs. Knows no destination.
 
-A closure is a root digest and a pool of documents that all closures of a set share, so that an index that forty
-specs name is kept once.
+A closure is a root digest in a pool of documents that all closures of a set share, so that an index which forty specs
+name is read and kept once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import msgspec
 
+from mmgraph.errors import ContentError
 from mmgraph.names import Digest, Platform
-from mmgraph.oci import Descriptor, Document, Index
+from mmgraph.oci import DEPTH_LIMIT, Descriptor, Document, Index, parse
 from mmgraph.specs import CopySpec
+from mmgraph.store import ManifestCache, RawManifest
+
+_DOCUMENT_LIMIT = 100_000
+
+Fetch = Callable[[Digest], Awaitable[RawManifest]]
+"""Reads one manifest by its digest; the bytes have been proven."""
 
 
 class Image(msgspec.Struct, frozen=True, gc=False):
@@ -63,3 +71,91 @@ def _children(document: Document) -> Iterator[Descriptor]:
 def blobs(root: Digest, documents: Mapping[Digest, Document]) -> dict[Digest, Descriptor]:
     """The distinct blobs of ``root``'s closure, foreign layers left out."""
     return {blob.digest: blob for document in walk(root, documents) for blob in document.blobs}
+
+
+class Documents(Mapping[Digest, Document]):
+    """The pool: every manifest and index of a run, by digest, each fetched at most once.
+
+    A digest is fetched by one task; others that want it wait, and try themselves where that one failed, since their
+    repository may have what the first one's lacks.
+    """
+
+    def __init__(self, cache: ManifestCache) -> None:
+        self._cache = cache
+        self._documents: dict[Digest, Document] = {}
+        self._flights: dict[Digest, asyncio.Event] = {}
+
+    def __getitem__(self, digest: Digest) -> Document:
+        return self._documents[digest]
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter(self._documents)
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def keep(self, document: Document) -> None:
+        """Add a document that mmgraph made."""
+        self._documents[document.digest] = document
+
+    def read(self, digest: Digest, manifest: RawManifest) -> Document:
+        """Add a manifest that was read from a registry, or raise ``ContentError``."""
+        document = parse(manifest.raw, manifest.media_type, digest)
+        self._cache.put(digest, manifest)
+        self._documents[digest] = document
+        return document
+
+    def cached(self, digest: Digest) -> Document | None:
+        """The document from the pool or the cache, without a request."""
+        document = self._documents.get(digest)
+        if document is None and (manifest := self._cache.get(digest)) is not None:
+            document = self._documents[digest] = parse(manifest.raw, manifest.media_type, digest)
+        return document
+
+    async def load(self, digest: Digest, fetch: Fetch) -> Document:
+        """Return the document from the pool, the cache, or else by ``fetch``."""
+        while (document := self.cached(digest)) is None:
+            flight = self._flights.get(digest)
+            if flight is not None:
+                await flight.wait()
+                continue
+            self._flights[digest] = asyncio.Event()
+            try:
+                return self.read(digest, await fetch(digest))
+            finally:
+                self._flights.pop(digest).set()
+        return document
+
+    async def load_closure(self, root: Digest, fetch: Fetch) -> None:
+        """Load every document below ``root``, level by level.
+
+        Raises ``ContentError`` where a document is not what its descriptor says, or the tree is too deep or large.
+        """
+        level = [await self.load(root, fetch)]
+        seen = {root}
+        for _ in range(DEPTH_LIMIT):
+            children = [
+                child
+                for document in level
+                if isinstance(document, Index)
+                for child in document.children
+                if child.digest not in seen
+            ]
+            seen.update(child.digest for child in children)
+            if not children:
+                return
+            if len(seen) > _DOCUMENT_LIMIT:
+                raise ContentError(f"{root} has more than {_DOCUMENT_LIMIT} manifests")
+            level = await asyncio.gather(*(self.load(child.digest, fetch) for child in children))
+            for child, document in zip(children, level, strict=True):
+                _agree(child, document)
+        raise ContentError(f"{root} nests indexes deeper than {DEPTH_LIMIT} levels")
+
+
+def _agree(descriptor: Descriptor, document: Document) -> None:
+    if len(document.raw) != descriptor.size:
+        raise ContentError(
+            f"{descriptor.digest} has {len(document.raw)} bytes, and the index that lists it says {descriptor.size}"
+        )
+    if descriptor.is_index != isinstance(document, Index):
+        raise ContentError(f"{descriptor.digest} is listed as {descriptor.media_type} and is {document.media_type}")

@@ -81,7 +81,7 @@ class Graph:
 
     def edges(self) -> Iterator[tuple[Node, Node, Edge]]:
         """Every edge as (first, then, edge)."""
-        return ((first, then, edge) for first, then, edge in self._digraph.edges(data="edge"))
+        return ((first, then, data["edge"]) for first, then, data in self._digraph.edges(data=True))
 
     def edge_count(self) -> int:
         """How many edges there are."""

@@ -106,8 +106,10 @@ class Destination(Protocol):
 class Writer(Protocol):
     """What changes a place."""
 
-    async def start(self, repository: Repository, digest: Digest, mount_from: Repository) -> Upload | None:
+    async def start(self, repository: Repository, digest: Digest, mount_from: Repository | None) -> Upload | None:
         """POST an upload that asks for a mount from ``mount_from`` (the repository itself: "is it there already?").
+
+        ``mount_from=None`` asks for a plain session: for a blob that the registry said to hold, and does not.
 
         None: 201, the blob is in ``repository`` now. Otherwise an open session; where the registry dislikes the
         question (any answer but 201 and 202), a plain session is opened instead.

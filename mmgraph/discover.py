@@ -1,0 +1,73 @@
+"""The source side of planning: tags to digests, digests to closures. Reads through ``Source``, and cannot write."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from mmgraph.closure import Documents, Image
+from mmgraph.names import Digest, Repository
+from mmgraph.oci import DEPTH_LIMIT, Document, Index, limit_platforms
+from mmgraph.specs import CopySpec
+from mmgraph.store import RawManifest, Source
+
+
+class Discovery:
+    """Reads the sources of one set of specs; each distinct tag is asked for once, each manifest read once."""
+
+    def __init__(self, source: Source, documents: Documents) -> None:
+        self._source = source
+        self._documents = documents
+        self._tags: dict[tuple[Repository, str], asyncio.Future[Digest]] = {}
+
+    async def image(self, spec: CopySpec) -> Image:
+        """Return what the spec's destination shall be; reads an index only where platforms are limited.
+
+        Raises ``RegistryError``, ``NetworkError``, and ``SpecError`` where none of the platforms is there.
+        """
+        repository = spec.source.repository
+        digest = spec.source.digest or await self._resolve(repository, spec.source.tag or "")
+        if not spec.platforms:
+            return Image(spec, digest, digest)
+        document = await self._documents.load(digest, partial(self._fetch, repository))
+        if not isinstance(document, Index):
+            return Image(spec, digest, digest)
+        await self._load_indexes(repository, document)
+        selection = limit_platforms(document, spec.platforms, self._documents)
+        for index in selection.rewritten.values():
+            self._documents.keep(index)
+        return Image(spec, digest, selection.root.digest, selection.missing)
+
+    async def read(self, image: Image) -> None:
+        """Read the whole closure of ``image``; raises as ``image`` does."""
+        await self._documents.load_closure(image.root, partial(self._fetch, image.spec.source.repository))
+
+    async def _resolve(self, repository: Repository, tag: str) -> Digest:
+        flight = self._tags.get((repository, tag))
+        if flight is None:
+            flight = self._tags[repository, tag] = asyncio.ensure_future(self._ask(repository, tag))
+        return await asyncio.shield(flight)
+
+    async def _ask(self, repository: Repository, tag: str) -> Digest:
+        resolved = await self._source.resolve(repository, tag)
+        if resolved.manifest is not None:
+            self._documents.read(resolved.digest, resolved.manifest)
+        return resolved.digest
+
+    async def _fetch(self, repository: Repository, digest: Digest) -> RawManifest:
+        return await self._source.manifest(repository, digest)
+
+    async def _load_indexes(self, repository: Repository, index: Index) -> None:
+        """Load the indexes below ``index``, which choosing platforms looks into; not the manifests."""
+        level: list[Document] = [index]
+        for _ in range(DEPTH_LIMIT):
+            nested = [
+                child.digest
+                for document in level
+                if isinstance(document, Index)
+                for child in document.children
+                if child.is_index and child.digest not in self._documents
+            ]
+            level = await asyncio.gather(
+                *(self._documents.load(digest, partial(self._fetch, repository)) for digest in nested)
+            )

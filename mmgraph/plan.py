@@ -1,0 +1,309 @@
+"""The plan: wanted graph and evidence in, actions with reasons and a bill out. Pure: it asks nobody and starts nothing.
+
+Images enter one after the other, and that is their total order. What is known of the destinations must be known
+before the first one enters, since it decides where a blob lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from mmgraph.bill import Bill, Share, Tally
+from mmgraph.closure import Image, Unread, walk
+from mmgraph.evidence import Evidence, Presence
+from mmgraph.graph import Edge, Graph, Kind, Node
+from mmgraph.names import Digest, Platform, Registry, Repository
+from mmgraph.oci import Descriptor, Document, Index, platforms_of
+from mmgraph.specs import CopySpec
+from mmgraph.store import Operation
+
+
+class Action(StrEnum):
+    """What is done about a node."""
+
+    PRESENT = "present"
+    """A blob, manifest or index is there."""
+    MOUNT = "mount"
+    """A blob comes from another repository of its registry."""
+    UPLOAD = "upload"
+    """A blob's bytes are sent."""
+    PUT = "put"
+    """A manifest or index is sent."""
+    UNCHANGED = "unchanged"
+    """A tag names what it shall."""
+    CREATE = "create"
+    """A tag is new."""
+    MOVE = "move"
+    """A tag names something else."""
+
+
+class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What is done about one node, and why."""
+
+    action: Action
+    reason: str
+    size: int = 0
+    """Bytes of the blob, manifest or index."""
+    label: str = ""
+    """The platform, for people: ``linux/amd64``, ``attestation for linux/amd64``."""
+    source: Repository | None = None
+    """Where a blob can be read, also where the plan is not to read it: evidence can be wrong."""
+    mount_from: Repository | None = None
+    """Where a blob is mounted from."""
+    proven_absent: bool = False
+    """Whether an upload's absence is known: only then may its GET start before the registry has answered."""
+    target: Digest | None = None
+    """What a tag shall name."""
+    old: Digest | None = None
+    """What a tag to move names now."""
+
+
+class Result(StrEnum):
+    """What a plan means for one spec."""
+
+    CREATE = "create"
+    MOVE = "move"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+class Goal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One spec's end in the plan."""
+
+    spec: CopySpec
+    result: Result
+    cause: str = ""
+    """Why it failed."""
+    root: Digest | None = None
+    """What the destination shall name."""
+    source_digest: Digest | None = None
+    """What the source names; another than ``root`` where ``limitPlatforms`` took something away."""
+    old: Digest | None = None
+    """What the destination names now."""
+    missing: tuple[Platform, ...] = ()
+    """Platforms the spec lists and the source lacks."""
+    gains: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    """Platforms that the move adds and takes away, where both ends are indexes."""
+    node: Node | None = None
+    """The tag, or where the destination has none, the root by its digest; None for a failed spec."""
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether the destination's digest differs from the source's."""
+        return self.root != self.source_digest
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What ``apply`` would do: the graph, an action for every node, an end for every spec, the bill."""
+
+    graph: Graph
+    steps: Mapping[Node, Step]
+    goals: Sequence[Goal]
+    documents: Mapping[Digest, Document]
+    bill: Bill
+
+    def count(self, result: Result) -> int:
+        """How many specs have that result."""
+        return sum(goal.result is result for goal in self.goals)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything would be written."""
+        return any(goal.result in (Result.CREATE, Result.MOVE) for goal in self.goals)
+
+
+_DONE = frozenset({Action.PRESENT, Action.UNCHANGED})
+
+
+def is_done(step: Step) -> bool:
+    """Whether nothing is to be done about a node."""
+    return step.action in _DONE
+
+
+class Planner:
+    """Builds a plan image by image.
+
+    ``committed_only`` are the registries that mount a blob only when a committed manifest of the source repository
+    refers to it (ECR): there a mount comes after the landing's first manifest instead of its blob.
+    """
+
+    def __init__(
+        self, evidence: Evidence, documents: Mapping[Digest, Document], committed_only: Iterable[Registry] = ()
+    ) -> None:
+        self._evidence = evidence
+        self._documents = documents
+        self._committed_only = frozenset(committed_only)
+        self._graph = Graph()
+        self._steps: dict[Node, Step] = {}
+        self._goals: list[Goal] = []
+        self._tally = Tally()
+        self._landings: dict[tuple[Registry, Digest], Node] = {}
+        """The node after which a blob can be mounted from where it lands, by registry."""
+        self._read: set[Digest] = set()
+        self._sources: set[tuple[Repository, str]] = set()
+        self._probed: set[Registry] = set()
+
+    def fail(self, unread: Unread) -> None:
+        """Add a spec that cannot be planned."""
+        self._goals.append(Goal(unread.spec, Result.FAILED, unread.cause))
+
+    def add(self, image: Image, *, closure: bool = True) -> None:
+        """Add an image and all it takes. ``closure=False``: it is unchanged, and what it consists of was not read."""
+        destination = image.spec.destination
+        repository = destination.repository
+        look = self._evidence.looks.get((repository, destination.tag or str(image.root)))
+        old = look.digest if look else None
+        root = self._add_closure(image) if closure else None
+        node = self._add_tag(image, root, old) if destination.tag else root
+        self._goals.append(self._goal(image, node, old))
+        self._count_looks(image)
+
+    def finish(self) -> Plan:
+        """The plan of all that was added."""
+        self._graph.check()
+        for node, step in self._steps.items():
+            self._count_writes(node, step)
+        return Plan(self._graph, self._steps, tuple(self._goals), self._documents, self._tally.bill())
+
+    def _goal(self, image: Image, node: Node | None, old: Digest | None) -> Goal:
+        destination = image.spec.destination
+        gains: tuple[str, ...] = ()
+        losses: tuple[str, ...] = ()
+        if old == image.root or (not destination.tag and self._holds(destination.repository, image.root)):
+            result = Result.UNCHANGED
+        elif old is None:
+            result = Result.CREATE
+        else:
+            result = Result.MOVE
+            before, after = self._platforms(old), self._platforms(image.root)
+            if before is not None and after is not None:
+                gains, losses = tuple(sorted(after - before)), tuple(sorted(before - after))
+        return Goal(
+            image.spec, result, "", image.root, image.source_digest, old, image.missing, gains, losses, node
+        )
+
+    def _platforms(self, digest: Digest) -> set[str] | None:
+        document = self._documents.get(digest)
+        if not isinstance(document, Index):
+            return None
+        entries = platforms_of(document, self._documents)
+        return {entry.label for entry in entries if entry.label and not entry.descriptor.is_index}
+
+    def _holds(self, repository: Repository, digest: Digest) -> bool:
+        return self._evidence.known(repository, digest).presence is Presence.PRESENT
+
+    def _add_tag(self, image: Image, root: Node | None, old: Digest | None) -> Node:
+        destination = image.spec.destination
+        assert destination.tag  # noqa: S101 - the caller has looked
+        tag = Node(Kind.TAG, destination.repository, destination.tag)
+        if old == image.root:
+            step = Step(Action.UNCHANGED, "names it already", target=image.root, old=old)
+        elif old is None:
+            step = Step(Action.CREATE, "absent", target=image.root)
+        else:
+            step = Step(Action.MOVE, f"names {old}", target=image.root, old=old)
+        self._graph.add(tag)
+        if root is not None:
+            self._graph.join(root, tag, Edge.NEED)
+        self._steps[tag] = step
+        return tag
+
+    def _add_closure(self, image: Image) -> Node:
+        """Add blobs before their manifests, manifests before their indexes; return the root's node."""
+        repository = image.spec.destination.repository
+        labels = self._labels(image.root)
+        counted: set[Digest] = set()
+        node = None
+        for document in walk(image.root, self._documents):
+            kind = Kind.INDEX if isinstance(document, Index) else Kind.MANIFEST
+            node = Node(kind, repository, document.digest)
+            fresh = node not in self._steps
+            if fresh:
+                self._graph.add(node)
+                known = self._evidence.known(repository, document.digest)
+                action = Action.PRESENT if known.presence is Presence.PRESENT else Action.PUT
+                self._steps[node] = Step(
+                    action, known.reason, len(document.raw), labels.get(document.digest, ""), image.spec.source.repository
+                )
+            for blob in document.blobs:
+                blob_node = Node(Kind.BLOB, repository, blob.digest)
+                if blob.digest not in counted:
+                    counted.add(blob.digest)
+                    self._tally.share(self._add_blob(blob_node, blob, image, node), blob.size)
+                if fresh:
+                    self._graph.join(blob_node, node, Edge.NEED)
+            if fresh and isinstance(document, Index):
+                for child in document.children:
+                    child_kind = Kind.INDEX if child.is_index else Kind.MANIFEST
+                    self._graph.join(Node(child_kind, repository, child.digest), node, Edge.NEED)
+        assert node is not None  # noqa: S101 - a walk yields its root
+        return node
+
+    def _labels(self, root: Digest) -> dict[Digest, str]:
+        document = self._documents[root]
+        if not isinstance(document, Index):
+            return {}
+        return {entry.descriptor.digest: entry.label for entry in platforms_of(document, self._documents)}
+
+    def _add_blob(self, node: Node, blob: Descriptor, image: Image, manifest: Node) -> Share:
+        """Decide about a blob that ``manifest`` lists, unless that is decided; return what it counts as here."""
+        if node in self._steps:
+            present = self._steps[node].action is Action.PRESENT
+            return Share.PRESENT if present else Share.SHARED
+        repository, registry, digest = node.repository, node.repository.registry, blob.digest
+        source = image.spec.source.repository
+        known = self._evidence.known(repository, digest)
+        landing = self._landings.get((registry, digest))
+        holder = self._evidence.holder(registry, digest)
+        self._graph.add(node)
+        if known.presence is Presence.PRESENT:
+            self._steps[node] = Step(Action.PRESENT, known.reason, blob.size, source=source)
+            return Share.PRESENT
+        if holder is not None or landing is not None:
+            place = holder or landing.repository  # type: ignore[union-attr]
+            self._steps[node] = Step(
+                Action.MOUNT, f"mountable from {place.path}", blob.size, source=source, mount_from=place
+            )
+            after = Node(Kind.BLOB, holder, digest) if holder else landing
+            if after is not None and after in self._steps:
+                self._graph.join(after, node, Edge.MOUNT)
+            return Share.MOUNTED
+        self._steps[node] = Step(
+            Action.UPLOAD, known.reason, blob.size, source=source, proven_absent=known.presence is Presence.ABSENT
+        )
+        self._landings[registry, digest] = manifest if registry in self._committed_only else node
+        if digest not in self._read:
+            self._read.add(digest)
+            self._tally.download(blob.size)
+            self._tally.request(source.registry, Operation.GET_BLOB)
+        return Share.UPLOADED
+
+    def _count_looks(self, image: Image) -> None:
+        """A look at each distinct source tag and each destination name: what every apply begins with."""
+        source, destination = image.spec.source, image.spec.destination
+        self._tally.request(destination.repository.registry, Operation.HEAD_MANIFEST)
+        if source.digest is None and source.tag and (source.repository, source.tag) not in self._sources:
+            self._sources.add((source.repository, source.tag))
+            self._tally.request(source.repository.registry, Operation.HEAD_MANIFEST)
+
+    def _count_writes(self, node: Node, step: Step) -> None:
+        registry = node.repository.registry
+        if step.action in (Action.MOUNT, Action.UPLOAD):
+            self._tally.request(registry, Operation.POST_UPLOAD)
+        if step.action is Action.UPLOAD:
+            self._tally.request(registry, Operation.PUT_BLOB)
+            if registry not in self._probed:
+                self._probed.add(registry)
+                self._tally.request(registry, Operation.PROBE)
+        if step.action in (Action.CREATE, Action.MOVE) or (step.action is Action.PUT and not self._rides(node)):
+            self._tally.request(registry, Operation.PUT_MANIFEST)
+
+    def _rides(self, node: Node) -> bool:
+        """Whether a missing root goes with its first tag, in that tag's PUT."""
+        return any(
+            then.kind is Kind.TAG and not is_done(self._steps[then]) for then, _ in self._graph.after(node)
+        )
