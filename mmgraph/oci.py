@@ -55,19 +55,18 @@ _ATTESTATION_DIGEST_KEY: Final = "vnd.docker.reference.digest"
 _MANIFEST_FIELDS: Final = frozenset({"config", "layers"})
 _INDEX_FIELDS: Final = frozenset({"manifests"})
 _SCHEMA_1_FIELDS: Final = frozenset({"fsLayers", "history"})
-_KIND_FIELDS: Final = _MANIFEST_FIELDS | _INDEX_FIELDS | _SCHEMA_1_FIELDS
-
-
-def _by_folded_name(*names: str) -> Mapping[str, str]:
-    return {name.casefold(): name for name in names}
-
-
-_DOCUMENT_NAMES: Final = _by_folded_name(
-    "schemaVersion", "mediaType", "artifactType", "subject", "annotations", *sorted(_KIND_FIELDS)
-)
-_DESCRIPTOR_NAMES: Final = _by_folded_name(
-    "mediaType", "digest", "size", "platform", "urls", "annotations", "artifactType", "data"
-)
+_COMMON_NAMES: Final = {
+    "mediatype": "mediaType",
+    "artifacttype": "artifactType",
+    "annotations": "annotations",
+}
+_DOCUMENT_NAMES: Final = _COMMON_NAMES | {
+    name.casefold(): name
+    for name in ("schemaVersion", "subject", *_MANIFEST_FIELDS, *_INDEX_FIELDS, *_SCHEMA_1_FIELDS)
+}
+_DESCRIPTOR_NAMES: Final = _COMMON_NAMES | {
+    name: name for name in ("digest", "size", "platform", "urls", "data")
+}
 _PRINTABLE: Final = re.compile(r"[!-~]{0,128}")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -189,13 +188,10 @@ def parse(raw: bytes, content_type: str, digest: Digest | None = None) -> Docume
 
     ``raw`` must have ``digest`` where one is given. The type is the Content-Type's, else that of the
     ``mediaType`` field, which OCI documents may lack, else it follows from the fields. Where two of these
-    disagree the document is refused: what one client reads as an index another would read as a manifest
-    (CVE-2021-41190).
+    disagree the document is refused: another client would read it as another image (CVE-2021-41190).
     """
     if len(raw) > MANIFEST_LIMIT:
-        raise ContentError(
-            f"a manifest of {len(raw)} bytes, more than the {MANIFEST_LIMIT} that registries take"
-        )
+        raise ContentError(f"a manifest of {len(raw)} bytes, more than the {MANIFEST_LIMIT} mmgraph takes")
     actual = digest_of(raw, digest.algorithm if digest else "sha256")
     if digest is not None and actual != digest:
         raise ContentError(f"the manifest's bytes have the digest {actual}, not {digest}")
@@ -224,24 +220,19 @@ def limit_platforms(
     ``nested`` has the documents of all nested indexes. An image's platform is its own, else that of the
     outer descriptor of its nested index. The result stays an index, also with one image left. What is kept
     is kept byte for byte and in order; where nothing goes, ``index`` itself comes back. Raises
-    ``SpecError`` where the index has none of the platforms, and ``ContentError`` for a tree that is too
-    deep or too large.
+    ``SpecError`` where the index has none of the platforms, ``ContentError`` for too deep or large a tree.
     """
     if not platforms:
         return Selection(index, {}, (), ())
-    leaves = [entry for entry in _walk(index, nested, complete=True) if not entry.descriptor.is_index]
-    images = [entry for entry in leaves if entry.descriptor.attests is None]
+    entries = (entry for entry in _walk(index, nested) if not entry.descriptor.is_index)
+    images = [entry for entry in entries if entry.descriptor.attests is None]
     available = tuple(sorted({e.platform for e in images if e.platform and e.platform.os != "unknown"}))
     chosen = frozenset(p for p in available if any(p.matches(wanted) for wanted in platforms))
     missing = tuple(sorted(w for w in set(platforms) if not any(p.matches(w) for p in available)))
     if not chosen:
-        raise SpecError(
-            f"it has none of {_listed(missing)}; it has {_listed(available) or 'no platforms at all'}"
-        )
+        raise SpecError(f"it has none of {_listed(missing)}; it has {_listed(available) or 'no platforms'}")
     trimmer = _Trimmer(nested, chosen, frozenset(e.descriptor.digest for e in images if e.platform in chosen))
-    root = trimmer.trim(index, inherited=False)
-    if root is None:
-        raise InternalError("an index was limited to nothing")
+    root = trimmer.trim(index, inherited=False) or index
     return Selection(root, trimmer.made, missing, available)
 
 
@@ -250,15 +241,10 @@ def platforms_of(index: Index, nested: Mapping[Digest, Document]) -> tuple[Entry
 
     Nested indexes that ``nested`` does not hold are listed and not entered.
     """
-    entries = tuple(_walk(index, nested, complete=False))
-    images = {
-        entry.descriptor.digest: entry.platform for entry in entries if entry.descriptor.attests is None
-    }
+    entries = tuple(_walk(index, nested))
+    images = {e.descriptor.digest: e.platform for e in entries if e.descriptor.attests is None}
     return tuple(
-        replace(entry, attested=images.get(entry.descriptor.attests))
-        if entry.descriptor.attests is not None
-        else entry
-        for entry in entries
+        replace(e, attested=images.get(e.descriptor.attests)) if e.descriptor.attests else e for e in entries
     )
 
 
@@ -275,14 +261,11 @@ class _Trimmer:
         self._nested = nested
         self._chosen = chosen
         self._images = images
-        # All that an outer descriptor changes inside is whether its platform is wanted: two results an index.
+        # By what the outer descriptor says for those without a platform: whether it is wanted.
         self._done: dict[tuple[Digest, bool], Index | None] = {}
 
     def trim(self, index: Index, *, inherited: bool) -> Index | None:
-        """Return ``index`` with what is kept: itself where that is all, None where nothing is.
-
-        ``inherited``: whether the platform that ``index`` stands for, as a whole, is wanted.
-        """
+        """Return what is kept of ``index``: itself where nothing goes, None where nothing stays."""
         key = index.digest, inherited
         if key not in self._done:
             self._done[key] = self._trim(index, inherited)
@@ -292,36 +275,38 @@ class _Trimmer:
         if not index.manifests:
             return None
         members = _MEMBERS.decode(index.raw)
-        descriptors: list[Descriptor] = []
-        kept: list[msgspec.Raw] = []
-        changed = False
-        for descriptor, element in zip(index.manifests, _ELEMENTS.decode(members["manifests"]), strict=True):
-            wanted = inherited if descriptor.platform is None else descriptor.platform in self._chosen
-            if descriptor.is_index:
-                inner = self._nested.get(descriptor.digest)
-                trimmed = self.trim(inner, inherited=wanted) if isinstance(inner, Index) else None
-                if trimmed is not None and trimmed is not inner:
-                    element = _repointed(element, trimmed)
-                    descriptor = replace(descriptor, digest=trimmed.digest, size=len(trimmed.raw))
-                    changed = True
-                keep = trimmed is not None
-            elif descriptor.attests is not None:
-                keep = descriptor.attests in self._images
-            else:
-                keep = wanted
-            if keep:
-                kept.append(element)
-                descriptors.append(descriptor)
+        elements = _ELEMENTS.decode(members["manifests"])
+        pairs = (self._kept(*pair, inherited) for pair in zip(index.manifests, elements, strict=True))
+        kept = [pair for pair in pairs if pair]
         if not kept:
             return None
-        if not changed and len(kept) == len(index.manifests):
+        descriptors = tuple(descriptor for descriptor, _ in kept)
+        if descriptors == index.manifests:
             return index
-        members["manifests"] = msgspec.Raw(msgspec.json.encode(kept))
+        members["manifests"] = msgspec.Raw(msgspec.json.encode([element for _, element in kept]))
         raw = msgspec.json.encode(members)
         digest = digest_of(raw, index.digest.algorithm)
-        made = replace(index, raw=raw, digest=digest, manifests=tuple(descriptors))
+        made = replace(index, raw=raw, digest=digest, manifests=descriptors)
         self.made[made.digest] = made
         return made
+
+    def _kept(
+        self, descriptor: Descriptor, element: msgspec.Raw, inherited: bool
+    ) -> tuple[Descriptor, msgspec.Raw] | None:
+        wanted = inherited if descriptor.platform is None else descriptor.platform in self._chosen
+        if descriptor.is_index:
+            inner = _nested_index(descriptor, self._nested)
+            if inner is None:
+                raise InternalError(f"the nested index {descriptor.digest} has not been read")
+            trimmed = self.trim(inner, inherited=wanted)
+            if trimmed is None:
+                return None
+            if trimmed is inner:
+                return descriptor, element
+            pointer = replace(descriptor, digest=trimmed.digest, size=len(trimmed.raw))
+            return pointer, _repointed(element, trimmed)
+        keep = wanted if descriptor.attests is None else descriptor.attests in self._images
+        return (descriptor, element) if keep else None
 
 
 def _repointed(element: msgspec.Raw, index: Index) -> msgspec.Raw:
@@ -333,18 +318,16 @@ def _repointed(element: msgspec.Raw, index: Index) -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(members))
 
 
-def _walk(index: Index, nested: Mapping[Digest, Document], *, complete: bool) -> Iterator[Entry]:
-    """Yield the tree under ``index``, outer before inner; ``complete``: all of it must be in ``nested``.
+def _walk(index: Index, nested: Mapping[Digest, Document]) -> Iterator[Entry]:
+    """Yield the tree under ``index``, outer before inner, as far as ``nested`` goes.
 
-    An index can be listed many times and at every level, so the walk itself is bounded, not just the
-    documents.
+    An index can be listed many times and at every level, so it is the walk that is bounded.
     """
     stack: list[tuple[Iterator[Descriptor], Platform | None]] = [(iter(index.manifests), None)]
     count = 0
     while stack:
         siblings, inherited = stack[-1]
-        descriptor = next(siblings, None)
-        if descriptor is None:
+        if (descriptor := next(siblings, None)) is None:
             stack.pop()
             continue
         count += 1
@@ -352,12 +335,7 @@ def _walk(index: Index, nested: Mapping[Digest, Document], *, complete: bool) ->
             raise ContentError(f"an index with more than {_TREE_LIMIT} entries, nested ones included")
         platform = descriptor.platform or inherited
         yield Entry(descriptor, platform)
-        if not descriptor.is_index:
-            continue
-        inner = _nested_index(descriptor, nested)
-        if inner is None:
-            if complete:
-                raise InternalError(f"the nested index {descriptor.digest} has not been read")
+        if not descriptor.is_index or (inner := _nested_index(descriptor, nested)) is None:
             continue
         if len(stack) == DEPTH_LIMIT:
             raise ContentError(f"indexes nested more than {DEPTH_LIMIT} levels deep")
@@ -381,9 +359,8 @@ def _fields(raw: bytes) -> dict[str, object]:
     """Return the document's fields; refuse whatever two JSON parsers could read differently."""
     try:
         # The first parser finds duplicate keys; the second cuts indexes up, so it must agree.
-        document: object = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_members, parse_constant=_refuse_constant
-        )
+        text = raw.decode("utf-8")
+        document = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
         _MEMBERS.decode(raw)
     except RecursionError:
         raise ContentError("a manifest nested too deep to be one") from None
@@ -418,16 +395,10 @@ def _media_type(content_type: str, fields: Mapping[str, object]) -> str:
     sent = content_type.partition(";")[0].strip().lower()
     stated = _text(fields, "mediaType")
     version = fields.get("schemaVersion", 2)
-    for media_type in (sent, stated):
-        if media_type == _ARTIFACT_TYPE:
-            raise ContentError(
-                f"{media_type} was withdrawn from image-spec before its release:"
-                " push the artifact again as an image manifest"
-            )
+    if _ARTIFACT_TYPE in (sent, stated):
+        raise ContentError(f"{_ARTIFACT_TYPE} was withdrawn: push the artifact again as an image manifest")
     if {sent, stated} & _SCHEMA_1_TYPES or version == 1 or "fsLayers" in fields:
-        raise ContentError(
-            "Docker schema 1 image, whose layers have no descriptors: push it again with a current docker"
-        )
+        raise ContentError("Docker schema 1 image, long deprecated: push it again with a current docker")
     if type(version) is not int or version != 2:
         raise ContentError("its schemaVersion is not 2, the only one in use")
     known = MANIFEST_TYPES | INDEX_TYPES
