@@ -1,0 +1,40 @@
+"""A registry after the OCI distribution-spec, over memory or a directory. Knows nothing of plans and clients."""
+
+from mmgraph.server.app import RegistryServer, serve
+from mmgraph.server.faults import (
+    Cut,
+    Delay,
+    Drop,
+    FaultPlan,
+    Flip,
+    Headers,
+    Quirks,
+    Redirect,
+    Refuse,
+    Rule,
+    Stall,
+)
+from mmgraph.server.log import Extra, Kind, Request, RequestLog
+from mmgraph.server.storage import MemoryStorage, Storage
+
+__all__ = [
+    "Cut",
+    "Delay",
+    "Drop",
+    "Extra",
+    "FaultPlan",
+    "Flip",
+    "Headers",
+    "Kind",
+    "MemoryStorage",
+    "Quirks",
+    "Redirect",
+    "Refuse",
+    "Request",
+    "RequestLog",
+    "RegistryServer",
+    "Rule",
+    "Stall",
+    "Storage",
+    "serve",
+]

@@ -1,0 +1,172 @@
+"""The server: which handler answers which request, and the life of the listening socket. Knows no rule of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+
+from mmgraph.clock import Clock, SystemClock
+from mmgraph.errors import InternalError, SpecError
+from mmgraph.server.answer import Answer, Code, Refusal
+from mmgraph.server.blobs import Blobs
+from mmgraph.server.exchange import Exchange
+from mmgraph.server.faults import FaultPlan
+from mmgraph.server.log import Extra, RequestLog
+from mmgraph.server.manifests import Manifests
+from mmgraph.server.routes import Target, checked_repository, target
+from mmgraph.server.storage import MemoryStorage, Storage
+from mmgraph.store import Operation
+
+_LOGGER: Final = logging.getLogger("mmgraph.server")
+_GRACE: Final = 1.0
+"""Seconds that requests under way are given when the server stops."""
+
+
+class RegistryServer:
+    """A registry that serves ``storage`` while its context is open; ``port`` 0 takes a free one."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        faults: FaultPlan | None = None,
+        tls: ssl.SSLContext | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.storage = storage
+        self.faults = faults or FaultPlan()
+        self.log = RequestLog()
+        self._host = host
+        self._port = port
+        self._tls = tls
+        self._clock = clock or SystemClock()
+        self._closing = asyncio.Event()
+        self._blobs = Blobs(storage, self.faults.quirks)
+        self._manifests = Manifests(storage, self.faults.quirks)
+        self._runner: web.ServerRunner | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port`` once started."""
+        if self._runner is None or not self._runner.addresses:
+            raise InternalError("the server has not been started")
+        host, port = self._runner.addresses[0][:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``, or https."""
+        return f"{'https' if self._tls else 'http'}://{self.address}"
+
+    @property
+    def open_sessions(self) -> int:
+        """Upload sessions that were opened and neither finished nor cancelled."""
+        return self._blobs.open_sessions
+
+    async def __aenter__(self) -> Self:
+        # Bodies are stored as they come: a Content-Encoding is the client's business.
+        server = web.Server(self._serve, auto_decompress=False, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._blobs.close()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        exchange = Exchange(request, target(request.method, request.path), self._clock, self._closing)
+        self.log.begin()
+        try:
+            return await exchange.send(await self._answer(exchange))
+        finally:
+            self.log.end(exchange.logged())
+
+    async def _answer(self, exchange: Exchange) -> Answer:
+        try:
+            if exchange.target.repository:
+                checked_repository(exchange.target.repository)
+            exchange.actions = self.faults.actions(
+                exchange.request.method,
+                exchange.target.kind,
+                exchange.target.repository,
+                exchange.name,
+                mount=exchange.is_mount,
+            )
+            answer = await exchange.before() or await self._handle(exchange)
+        except Refusal as refusal:
+            answer = refusal.answer()
+        except SpecError as error:
+            answer = Refusal(400, Code.NAME_INVALID, str(error)).answer()
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            _LOGGER.exception("cannot answer %s %s", exchange.request.method, exchange.target.kind)
+            answer = Refusal(500, Code.UNKNOWN, "the registry failed").answer()
+        if self.faults.quirks.no_digest_header:
+            kept = {key: value for key, value in answer.headers.items() if key != "Docker-Content-Digest"}
+            answer = Answer(answer.status, kept, answer.body, answer.length)
+        return answer
+
+    async def _handle(self, exchange: Exchange) -> Answer:
+        blobs, manifests = self._blobs, self._manifests
+        match exchange.target:
+            case Target(kind=Operation.PING):
+                headers = {
+                    "Content-Type": "application/json",
+                    "Docker-Distribution-API-Version": "registry/2.0",
+                }
+                return Answer(200, headers, b"{}")
+            case Target(kind=Operation.GET_MANIFEST | Operation.HEAD_MANIFEST):
+                return await manifests.get(exchange)
+            case Target(kind=Operation.PUT_MANIFEST):
+                return await manifests.put(exchange)
+            case Target(kind=Operation.GET_TAGS):
+                return await manifests.tags(exchange)
+            case Target(kind=Extra.GET_REFERRERS):
+                return await manifests.referrers(exchange)
+            case Target(kind=Operation.GET_BLOB | Operation.HEAD_BLOB):
+                return await blobs.get(exchange)
+            case Target(kind=Operation.POST_UPLOAD):
+                return await blobs.post(exchange, lambda _: True)
+            case Target(kind=Operation.PATCH_UPLOAD):
+                return await blobs.patch(exchange)
+            case Target(kind=Operation.PUT_BLOB):
+                return await blobs.put(exchange)
+            case Target(kind=Extra.GET_UPLOAD):
+                return await blobs.status(exchange)
+            case Target(kind=Operation.DELETE_UPLOAD):
+                return await blobs.cancel(exchange)
+            case Target(kind=Extra.DELETE_MANIFEST | Extra.DELETE_BLOB):
+                headers = {"Allow": "GET, HEAD, PUT"}
+                raise Refusal(405, Code.UNSUPPORTED, "nothing is deleted here", headers=headers)
+            case Target(allowed=allowed) if allowed:
+                headers = {"Allow": ", ".join(allowed)}
+                raise Refusal(405, Code.UNSUPPORTED, "not a method of this endpoint", headers=headers)
+            case _:
+                raise Refusal(404, Code.UNSUPPORTED, "there is no such endpoint")
+
+
+async def serve(
+    directory: Path | None, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event
+) -> None:
+    """Serve ``directory``, or memory where it is None, until ``stop``; ``ready`` is told the address."""
+    if directory is not None:
+        raise SpecError("serving a directory is not there yet")
+    async with RegistryServer(MemoryStorage(), host=host, port=port) as server:
+        ready(server.address)
+        await stop.wait()
