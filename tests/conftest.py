@@ -1,0 +1,40 @@
+"""What all tests share: real registries, a fleet, and a clock."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.fleet import SMALL, TINY, Fleet
+from tests.support.clock import ManualClock
+from tests.support.distribution import Distribution
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture
+def start_registry() -> Iterator[Callable[..., Distribution]]:
+    """Start real registries, with the arguments of ``Distribution``; all of them stop with the test."""
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(Distribution(*arguments, **options))
+
+
+@pytest.fixture(scope="session")
+def small_fleet() -> Fleet:
+    """Make the fleet ``SMALL`` once; nobody changes it."""
+    return Fleet(SMALL)
+
+
+@pytest.fixture(scope="session")
+def tiny_fleet() -> Fleet:
+    """Make the fleet ``TINY`` once; nobody changes it."""
+    return Fleet(TINY)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Hand out a clock that stands still until told otherwise."""
+    return ManualClock()

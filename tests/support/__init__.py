@@ -1,0 +1,1 @@
+"""What tests stand on: real registries, independent readers, and a clock that tests advance."""
