@@ -14,6 +14,7 @@ from mmgraph.server.faults import (
     Rule,
     Stall,
 )
+from mmgraph.server.layout import LayoutStorage
 from mmgraph.server.log import Extra, Kind, Request, RequestLog
 from mmgraph.server.storage import MemoryStorage, Storage
 
@@ -26,6 +27,7 @@ __all__ = [
     "Flip",
     "Headers",
     "Kind",
+    "LayoutStorage",
     "MemoryStorage",
     "Quirks",
     "Redirect",

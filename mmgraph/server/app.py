@@ -18,6 +18,7 @@ from mmgraph.server.answer import Answer, Code, Refusal
 from mmgraph.server.blobs import Blobs
 from mmgraph.server.exchange import Exchange
 from mmgraph.server.faults import FaultPlan
+from mmgraph.server.layout import LayoutStorage
 from mmgraph.server.log import Extra, RequestLog
 from mmgraph.server.manifests import Manifests
 from mmgraph.server.routes import Target, checked_repository, target
@@ -165,8 +166,7 @@ async def serve(
     directory: Path | None, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event
 ) -> None:
     """Serve ``directory``, or memory where it is None, until ``stop``; ``ready`` is told the address."""
-    if directory is not None:
-        raise SpecError("serving a directory is not there yet")
-    async with RegistryServer(MemoryStorage(), host=host, port=port) as server:
+    storage = MemoryStorage() if directory is None else LayoutStorage(directory)
+    async with RegistryServer(storage, host=host, port=port) as server:
         ready(server.address)
         await stop.wait()

@@ -1,0 +1,343 @@
+"""LayoutStorage: a directory in which every repository is an OCI image layout. Knows files, and nothing of HTTP.
+
+``DIR/<repository>/{oci-layout,index.json,blobs/<algorithm>/<hex>}`` (image-spec, image-layout.md), so that
+``skopeo … oci:DIR/<repository>:<tag>`` reads what was pushed, and what skopeo wrote there is served.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import time
+import uuid
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from mmgraph.errors import SpecError
+from mmgraph.names import Digest, Repository
+from mmgraph.server.documents import DOCKER_LIST, INDEX, LIMIT, parse
+from mmgraph.server.storage import Upload
+from mmgraph.store import RawManifest
+
+_TAG_ANNOTATION: Final = "org.opencontainers.image.ref.name"
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
+_EMPTY_INDEX: Final = (
+    b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
+)
+# A repository x/blobs or x/index.json would lie inside the layout of x.
+_RESERVED: Final = frozenset({"blobs", "index.json", "oci-layout"})
+_UPLOADS: Final = ".uploads"
+"""No repository starts with a dot, so this directory beside them is free for bytes without a digest."""
+_FORGOTTEN: Final = 24 * 3600
+"""Seconds after which an upload that another run left behind is removed."""
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    """A descriptor of index.json, with what of it must survive being written again."""
+
+    digest: str
+    size: int = 0
+    media_type: str = ""
+    annotations: dict[str, str] = {}
+    platform: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    artifact_type: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def tag(self) -> str | None:
+        """The tag, where the entry has one that a registry can show (skopeo also writes whole references)."""
+        name = self.annotations.get(_TAG_ANNOTATION, "")
+        return name if _TAG.fullmatch(name) else None
+
+
+class _Index(msgspec.Struct, rename="camel"):
+    schema_version: int = 2
+    media_type: str = INDEX
+    manifests: list[_Entry] = []
+
+
+class _Layout(msgspec.Struct):
+    """index.json as it was when its file had ``stamp``, and the manifests that it leads to."""
+
+    stamp: tuple[int, int, int]
+    index: _Index
+    tags: dict[str, Digest]
+    types: dict[Digest, str]
+
+
+class _FileUpload:
+    def __init__(self, storage: LayoutStorage, repository: str, algorithm: str, path: Path) -> None:
+        self._storage = storage
+        self._repository = repository
+        self._algorithm = algorithm
+        self._path = path
+        self._hash = hashlib.new(algorithm)
+        self._file: BinaryIO | None = None
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            self._path.parent.mkdir(exist_ok=True)
+            self._file = self._path.open("xb")
+        return self._file
+
+    def write(self, data: bytes) -> None:
+        self._opened().write(data)
+        self._hash.update(data)
+        self._size += len(data)
+
+    def commit(self, digest: Digest) -> bool:
+        self._opened().close()
+        if digest.algorithm == self._algorithm:
+            actual = self._hash.hexdigest()
+        else:
+            with self._path.open("rb") as file:
+                actual = hashlib.file_digest(file, digest.algorithm).hexdigest()
+        if actual != digest.hex:
+            self.abandon()
+            return False
+        self._path.replace(self._storage.prepare_blob(self._repository, digest))
+        return True
+
+    def abandon(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+
+
+class LayoutStorage:
+    """Repositories as OCI layouts under ``directory``, which is made where it is missing.
+
+    Files are the truth and are looked at again whenever an index.json has changed, so other programs may write
+    layouts there. Symbolic links are not followed. Raises ``SpecError`` for a directory that is itself a layout and
+    for repositories whose files would lie inside another's.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._root = directory.resolve()
+        if (self._root / "oci-layout").exists():
+            raise SpecError(f"{directory} is one OCI layout: serve the directory above it")
+        self._layouts: dict[str, _Layout] = {}
+        for left in (self._root / _UPLOADS).glob("*"):
+            if left.lstat().st_mtime < time.time() - _FORGOTTEN:
+                left.unlink()
+
+    def repositories(self) -> Iterable[str]:
+        """Return the repositories that hold anything, sorted."""
+        found = []
+        for path, directories, files in os.walk(self._root):
+            name = Path(path).relative_to(self._root).as_posix()
+            directories[:] = [one for one in directories if one != "blobs" or name == "."]
+            if "index.json" in files and name != "." and _is_repository(name) and self.holds(name):
+                found.append(name)
+        return sorted(found)
+
+    def holds(self, repository: str) -> bool:
+        """Whether the repository holds a blob or a manifest."""
+        layout = self._layout(repository)
+        if layout is None or layout.types:
+            return layout is not None
+        return any(path.is_file() for path in (self._directory(repository) / "blobs").glob("*/*"))
+
+    def blob_size(self, repository: str, digest: Digest) -> int | None:
+        """Return the blob's size in bytes, None where the repository does not hold it."""
+        found = self._regular(self._blob(repository, digest))
+        return None if found is None else found.st_size
+
+    def open_blob(self, repository: str, digest: Digest) -> BinaryIO:
+        """Open a blob that the repository holds; the caller closes it."""
+        path = self._blob(repository, digest)
+        if self._regular(path) is None:
+            raise FileNotFoundError(path)
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
+
+    def mount(self, source: str, target: str, digest: Digest) -> bool:
+        """Make the blob of repository ``source`` one of ``target`` too, by a hard link where the disk can."""
+        held = self._blob(source, digest)
+        if self._regular(held) is None:
+            return False
+        if self.blob_size(target, digest) is not None:
+            return True
+        path = self.prepare_blob(target, digest)
+        try:
+            path.hardlink_to(held)
+        except OSError:
+            copy = self._upload_path()
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(held, copy)
+            copy.replace(path)
+        return True
+
+    def upload(self, repository: str, algorithm: str = "sha256") -> Upload:
+        """Start an upload; nothing is made before its first byte, and no repository before its end."""
+        self._directory(repository)
+        return _FileUpload(self, repository, algorithm, self._upload_path())
+
+    def manifest(self, repository: str, digest: Digest) -> RawManifest | None:
+        """Return the manifest and the media type it was put with, None where the repository does not hold it."""
+        layout = self._layout(repository)
+        media_type = layout.types.get(digest) if layout else None
+        raw = None if media_type is None else self._read(repository, digest)
+        return None if media_type is None or raw is None else RawManifest(raw, media_type)
+
+    def manifests(self, repository: str) -> Iterable[Digest]:
+        """Return the digests of the repository's manifests and indexes, those that only an index names too."""
+        layout = self._layout(repository)
+        return tuple(layout.types) if layout else ()
+
+    def tags(self, repository: str) -> Mapping[str, Digest]:
+        """Return what each tag names."""
+        layout = self._layout(repository)
+        return layout.tags if layout else {}
+
+    def put_manifest(
+        self, repository: str, digest: Digest, manifest: RawManifest, tags: Collection[str] = ()
+    ) -> None:
+        """Keep a manifest and make each of ``tags`` name it: the blob first, then index.json by one rename."""
+        path = self.prepare_blob(repository, digest)
+        if self._regular(path) is None:
+            self._write(path, manifest.raw)
+        layout = self._layout(repository)
+        index = layout.index if layout else _Index()
+        known = layout.types.get(digest) if layout else None
+        self._layouts.pop(repository, None)  # it is about to be wrong, and stays so where the write fails
+        _list(index, digest, manifest, tags, known=known == manifest.media_type)
+        self._write(self._directory(repository) / "index.json", msgspec.json.encode(index))
+
+    def prepare_blob(self, repository: str, digest: Digest) -> Path:
+        """Return where the blob's file belongs, after making the layout around it."""
+        path, directory = self._blob(repository, digest), self._directory(repository)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.realpath(path.parent) != str(path.parent):
+            raise SpecError(f"{repository} is reached through a symbolic link")
+        for name, content in (("oci-layout", _LAYOUT), ("index.json", _EMPTY_INDEX)):
+            if not (directory / name).exists():
+                self._write(directory / name, content)
+        return path
+
+    def _directory(self, repository: str) -> Path:
+        if not _is_repository(repository):
+            raise SpecError(f"{repository} cannot be a repository in a directory of OCI layouts")
+        return self._root / repository
+
+    def _blob(self, repository: str, digest: Digest) -> Path:
+        digest = Digest.parse(digest)
+        return self._directory(repository) / "blobs" / digest.algorithm / digest.hex
+
+    def _regular(self, path: Path) -> os.stat_result | None:
+        """Return what is known of a regular file that no symbolic link leads to."""
+        try:
+            found = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found if stat.S_ISREG(found.st_mode) and os.path.realpath(path) == str(path) else None
+
+    def _upload_path(self) -> Path:
+        return self._root / _UPLOADS / uuid.uuid4().hex
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a file in one step: nobody ever sees half of it."""
+        half = path.with_name(f".{uuid.uuid4().hex}")
+        half.write_bytes(data)
+        half.replace(path)
+
+    def _read(self, repository: str, digest: Digest) -> bytes | None:
+        size = self.blob_size(repository, digest)
+        if size is None or size > LIMIT:
+            return None
+        with self.open_blob(repository, digest) as file:
+            return file.read(LIMIT)
+
+    def _layout(self, repository: str) -> _Layout | None:
+        path = self._directory(repository) / "index.json"
+        found = self._regular(path)
+        if found is None:
+            return None
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        layout = self._layouts.get(repository)
+        if layout is None or layout.stamp != stamp:
+            index = msgspec.json.decode(path.read_bytes(), type=_Index)
+            layout = _Layout(stamp, index, {}, {})
+            self._discover(repository, layout)
+            self._layouts[repository] = layout
+        return layout
+
+    def _discover(self, repository: str, layout: _Layout) -> None:
+        """Find the tags, and the manifests that are listed or that a listed index leads to."""
+        found: list[tuple[str, str]] = []
+        for entry in layout.index.manifests:
+            if entry.tag is not None and _is_digest(entry.digest):
+                layout.tags[entry.tag] = Digest(entry.digest)
+            found.append((entry.digest, entry.media_type))
+        for text, given in found:  # grows while it is walked
+            if not _is_digest(text) or Digest(text) in layout.types:
+                continue
+            digest, media_type = Digest(text), given
+            if media_type in {"", INDEX, DOCKER_LIST}:
+                raw = self._read(repository, digest)
+                try:
+                    document = parse(raw) if raw is not None else None
+                except SpecError:
+                    document = None
+                if document is None:
+                    continue
+                media_type = media_type or document.guessed_type
+                found.extend((child.digest, child.media_type) for child in document.manifests or [])
+            elif self.blob_size(repository, digest) is None:
+                continue
+            layout.types[digest] = media_type
+
+
+def _list(
+    index: _Index, digest: Digest, manifest: RawManifest, tags: Collection[str], *, known: bool
+) -> None:
+    """Let ``index`` name a manifest by ``tags``, keeping every manifest that it listed findable."""
+    for entry in index.manifests:
+        if entry.digest == digest:
+            entry.media_type = manifest.media_type
+        if entry.tag in tags:
+            del entry.annotations[_TAG_ANNOTATION]
+    new = [
+        _Entry(str(digest), len(manifest.raw), manifest.media_type, {_TAG_ANNOTATION: tag})
+        for tag in dict.fromkeys(tags)
+    ]
+    if not new and not known:
+        new = [_Entry(str(digest), len(manifest.raw), manifest.media_type)]
+    entries = [*index.manifests, *new]
+    # An untagged entry is needed only where nothing else leads to the manifest: no entry with a tag, no parent.
+    led_to = {(entry.digest, entry.media_type) for entry in entries if _TAG_ANNOTATION in entry.annotations}
+    led_to |= {(child.digest, child.media_type) for child in parse(manifest.raw).manifests or []}
+    kept: list[_Entry] = []
+    for entry in entries:
+        key = (entry.digest, entry.media_type)
+        if _TAG_ANNOTATION in entry.annotations or key not in led_to:
+            kept.append(entry)
+            led_to.add(key)
+    index.manifests = kept
+
+
+def _is_digest(text: str) -> bool:
+    try:
+        Digest.parse(text)
+    except SpecError:
+        return False
+    return True
+
+
+def _is_repository(name: str) -> bool:
+    try:
+        path = Repository.parse(f"localhost/{name}").path
+    except SpecError:
+        return False
+    return path == name and not _RESERVED.intersection(name.split("/")[1:])
