@@ -1,1 +1,1 @@
-"""Registries over the wire: the protocol's rules, credentials, tokens, limits, and the client that joins them."""
+"""Registries over the wire: protocol rules, credentials, tokens, limits, and the client that joins them."""

@@ -1,0 +1,501 @@
+"""The registry protocol as pure rules: addresses, challenges, Location, ranges, error bodies, what may be repeated.
+
+Owns what can be decided from strings and statuses alone (distribution-spec v1.1 and what registries make of it). Must
+not know sockets, the clock or credentials. Everything here takes text from strangers: functions return None or raise
+``ContentError`` for what breaks the rules, and nothing else.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC
+from typing import Any, Final
+from urllib.parse import quote as percent
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from mmgraph.errors import ContentError, SpecError
+from mmgraph.names import HUB, Digest, Registry, Repository
+
+MANIFEST_ACCEPT: Final = ", ".join(
+    (
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    )
+)
+"""What a manifest may come as. It is the same in every request, since some registries answer with the digest of
+another representation when it differs (distribution/distribution#2395)."""
+
+MANIFEST_LIMIT: Final = 4 << 20
+"""Bytes of a manifest; distribution-spec asks registries for at least 4 MB, distribution takes no more."""
+TOKEN_LIMIT: Final = 128 << 10
+ERROR_LIMIT: Final = 64 << 10
+TAG_PAGE_LIMIT: Final = 4 << 20
+REDIRECT_LIMIT: Final = 5
+PAUSE_LIMIT: Final = 600.0
+"""Seconds; a registry that asks for a longer pause is asked again after these."""
+
+_CHALLENGE_LIMIT: Final = 16 << 10
+_URL_LIMIT: Final = 32 << 10
+_MESSAGE_LIMIT: Final = 240
+
+# --- addresses
+
+
+def host(registry: Registry) -> str:
+    """Return the ``host[:port]`` that serves the registry's API; Docker Hub's differs from its name."""
+    return "registry-1.docker.io" if registry == HUB else registry
+
+
+def manifest_path(repository: Repository, name: str) -> str:
+    """Return the path of the manifest that the tag or digest ``name`` names."""
+    return f"/v2/{repository.path}/manifests/{name}"
+
+
+def blob_path(repository: Repository, digest: Digest) -> str:
+    """Return the path of a blob."""
+    return f"/v2/{repository.path}/blobs/{digest}"
+
+
+def tags_path(repository: Repository) -> str:
+    """Return the path that lists one tag: the cheapest question whether a repository is there."""
+    return f"/v2/{repository.path}/tags/list?n=1"
+
+
+def upload_path(repository: Repository) -> str:
+    """Return the path that opens an upload session. It is bare: ``?digest=`` would be a monolithic upload of nothing."""
+    return f"/v2/{repository.path}/blobs/uploads/"
+
+
+def mount_path(repository: Repository, digest: Digest, mount_from: Repository) -> str:
+    """Return the path that asks for a mount; never without ``from``, which Quay refuses."""
+    return f"/v2/{repository.path}/blobs/uploads/?mount={digest}&from={mount_from.path}"
+
+
+def pull_scopes(repository: Repository) -> tuple[str, ...]:
+    """Return the token scopes for reading the repository."""
+    return (f"repository:{repository.path}:pull",)
+
+
+def push_scopes(repository: Repository, mount_from: Repository | None = None) -> tuple[str, ...]:
+    """Return the token scopes for writing the repository, and for a mount, reading ``mount_from``.
+
+    The push scope comes first, because some registries read only the first one (go-containerregistry, ``write.go``).
+    """
+    push = f"repository:{repository.path}:pull,push"
+    if mount_from is None or mount_from.path == repository.path:
+        return (push,)
+    return (push, f"repository:{mount_from.path}:pull")
+
+
+def _hostname(registry: str) -> str:
+    name = registry.rpartition(":")[0] if re.search(r":[0-9]+\Z", registry) else registry
+    return name.strip("[]").rstrip(".").lower()
+
+
+def plain_http_allowed(registry: Registry) -> bool:
+    """Whether plain HTTP may be tried without being told: only where the packets never leave this machine."""
+    return _loopback(_hostname(registry))
+
+
+def _loopback(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+_ECR: Final = re.compile(
+    r"[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.com(?:\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn)"
+)
+
+
+def mounts_need_manifest(registry: Registry) -> bool:
+    """Whether the registry mounts only blobs that a committed manifest of the source repository refers to.
+
+    Amazon ECR does (its documentation of "blob mounting"); it is told by its host name.
+    """
+    return _ECR.fullmatch(_hostname(registry)) is not None
+
+
+class Origin(msgspec.Struct, frozen=True, order=True):
+    """What credentials belong to: scheme, host and port together (GHSA-vh4v-2xq2-g5cg: the host alone is not enough)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{name}:{self.port}"
+
+
+_URL_TEXT: Final = re.compile(r"[!-\[\]-~]+")
+
+
+def origin(url: str) -> Origin:
+    """Return the origin of an absolute http or https URL, or raise ``ContentError``.
+
+    URLs with user names are refused: they come from registries, and would make somebody's secret of a plain string.
+    """
+    if len(url) > _URL_LIMIT or not _URL_TEXT.fullmatch(url):
+        raise ContentError(f"{escape(redact(url))} is not a URL")
+    try:
+        parts = urlsplit(url)
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        raise ContentError(f"{escape(redact(url))} is not a URL") from None
+    if parts.scheme not in ("http", "https") or not name or "@" in parts.netloc or port == 0:
+        raise ContentError(f"{escape(redact(url))} is not a URL that can be followed")
+    return Origin(parts.scheme, name.rstrip("."), port or (443 if parts.scheme == "https" else 80))
+
+
+def resolve(url: str, location: str) -> str:
+    """Return ``location`` as an absolute URL, seen from the absolute ``url`` that answered with it.
+
+    Relative, path-absolute, query-only and absolute forms are all in use. Path and query stay as they were sent, byte
+    for byte: a normalised ``%2F`` breaks signed URLs. Raises ``ContentError`` for what is no URL.
+    """
+    location = location.strip(" \t").partition("#")[0]
+    if not location or len(location) > _URL_LIMIT or not _URL_TEXT.fullmatch(location):
+        raise ContentError("the registry answered with a Location that is not a URL")
+    scheme, _, rest = url.partition("://")
+    authority, _, tail = rest.partition("/")
+    root = f"{scheme}://{authority}"
+    if re.match(r"https?://", location, re.IGNORECASE):
+        found = location
+    elif location.startswith("//"):
+        found = f"{scheme}:{location}"
+    elif location.startswith("/"):
+        found = root + location
+    elif location.startswith("?"):
+        found = f"{root}/{tail.partition('?')[0]}{location}"
+    elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", location):
+        raise ContentError(
+            f"the registry answered with a Location that cannot be followed: {escape(redact(location))}"
+        )
+    else:
+        path, mark, query = location.partition("?")
+        try:
+            found = urljoin(f"{root}/{tail.partition('?')[0]}", path) + mark + query
+        except ValueError:
+            raise ContentError("the registry answered with a Location that is not a URL") from None
+    origin(found)
+    return found
+
+
+def upload_location(url: str, location: str) -> str:
+    """Return where the upload session that ``url`` opened goes on, or raise ``ContentError``.
+
+    A registry behind a proxy that ends TLS often answers with its inner ``http:`` address
+    (distribution/distribution#970, #2225): on the same host that is read as ``https:``. To another host without TLS
+    nothing is sent from a TLS registry: whoever sits on that path could take the blob or swap it.
+    """
+    found = resolve(url, location)
+    here, there = origin(url), origin(found)
+    if here.scheme == "https" and there.scheme == "http":
+        if here.host != there.host:
+            raise ContentError(f"the registry sends the upload from https to http: {redact(found)}")
+        path = found.partition("://")[2].partition("/")
+        return f"{url.partition('://')[0]}://{url.partition('://')[2].partition('/')[0]}/{path[2]}"
+    return found
+
+
+def redirect_target(url: str, location: str) -> str:
+    """Return where a redirect of a read leads, or raise ``ContentError``; from https never to http."""
+    found = resolve(url, location)
+    if origin(url).scheme == "https" and origin(found).scheme == "http":
+        raise ContentError(f"the registry redirects from https to http: {escape(redact(found))}")
+    return found
+
+
+def with_digest(location: str, digest: Digest) -> str:
+    """Return the URL that commits an upload as ``digest``; what the registry wrote before it stays untouched."""
+    return f"{location}{'&' if '?' in location else '?'}digest={digest}"
+
+
+def query(url: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Return ``url`` with ``pairs`` appended to its query."""
+    added = "&".join(f"{percent(key, safe='')}={percent(value, safe=':/,')}" for key, value in pairs)
+    return f"{url}{'&' if '?' in url else '?'}{added}" if added else url
+
+
+_SHOWN_QUERY: Final = frozenset({"digest", "mount", "from", "n", "scope", "service"})
+
+
+def redact(url: str) -> str:
+    """Return ``url`` fit for messages: query values that may be signatures or session state are starred."""
+    path, mark, text = url.partition("?")
+    scheme, colon, rest = path.partition("://")
+    authority, slash, tail = rest.partition("/")
+    if colon and "@" in authority:
+        path = f"{scheme}://***@{authority.rpartition('@')[2]}{slash}{tail}"
+    if not mark:
+        return path
+    pairs = []
+    for pair in text.split("&"):
+        key, equals, _ = pair.partition("=")
+        pairs.append(pair if not equals or key in _SHOWN_QUERY else f"{key}=***")
+    return f"{path}?{'&'.join(pairs)}"
+
+
+def escape(text: str, limit: int = _MESSAGE_LIMIT) -> str:
+    """Return a stranger's text fit for a terminal, cut to ``limit`` characters.
+
+    Control characters, ESC, bidirectional overrides and zero-width characters could rewrite what a person reads.
+    """
+    shown = text[:limit] + "…" if len(text) > limit else text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+# --- authentication
+
+
+class Challenge(msgspec.Struct, frozen=True):
+    """One challenge of WWW-Authenticate (RFC 9110, 11.6.1): scheme and parameter names in lower case."""
+
+    scheme: str
+    parameters: Mapping[str, str] = {}
+
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|\Z)")
+
+
+def challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
+    """Return the challenges of all WWW-Authenticate headers in order; a header stops at its first malformed byte.
+
+    Commas separate challenges as well as parameters, and may stand in quoted values: this is a scanner, since
+    splitting cuts Docker Hub's ``scope="repository:a:pull,push"`` in two.
+    """
+    found: list[Challenge] = []
+    for header in headers:
+        if len(found) < 16:
+            found.extend(_scan(header[:_CHALLENGE_LIMIT]))
+    return tuple(found[:16])
+
+
+def _scan(text: str) -> Iterator[Challenge]:
+    scheme, parameters, at, fresh = "", dict[str, str](), 0, False
+    while True:
+        start = at
+        while at < len(text) and text[at] in " \t,":
+            at += 1
+        fresh = fresh and "," not in text[start:at]
+        if fresh and (match := _TOKEN68.match(text, at)):  # "Negotiate YII=": its one value has no name
+            at, fresh = match.end(), False
+            continue
+        word = _TOKEN.match(text, at)
+        if word is None:
+            break
+        at = word.end()
+        equals = re.compile(r"[ \t]*=[ \t]*").match(text, at)
+        if equals is None:
+            if scheme:
+                yield Challenge(scheme, parameters)
+            scheme, parameters, fresh = word.group().lower(), {}, True
+            continue
+        at, fresh = equals.end(), False
+        value = _QUOTED.match(text, at) or _TOKEN.match(text, at)
+        if value is None:
+            break
+        at = value.end()
+        quoted = value.lastindex == 1
+        if scheme and len(parameters) < 32:
+            text_value = re.sub(r"\\(.)", r"\1", value.group(1), flags=re.DOTALL) if quoted else value.group()
+            parameters.setdefault(word.group().lower(), text_value)
+    if scheme:
+        yield Challenge(scheme, parameters)
+
+
+def realm_url(registry_url: str, realm: str) -> str | None:
+    """Return the token service's URL, or None where ``realm`` is none that can be asked at all.
+
+    An https registry's token service must be https too. A relative realm belongs to the registry itself.
+    """
+    try:
+        found = resolve(registry_url, realm)
+        if origin(registry_url).scheme == "https" and origin(found).scheme != "https":
+            return None
+    except ContentError:
+        return None
+    return found
+
+
+def realm_trusted(registry_url: str, realm: str) -> bool:
+    """Whether the registry's credentials may go to the token service ``realm`` (an absolute URL).
+
+    The attack: a registry, or whoever answers in its place, names a realm of its own choice and is handed the user's
+    password (CVE-2026-33540, CVE-2026-48978). So the realm must be the registry's own host, or a host below the
+    registry's own parent domain where that domain has at least two labels beyond doubt: ``auth.example.com`` for
+    ``registry.example.com``. A parent of two labels may still be a public suffix (``github.io``, ``co.uk``), under
+    which strangers are neighbours; those known to sell or lend names are refused. Addresses have no parents.
+    Docker Hub's realm is known by name.
+    """
+    here, there = origin(registry_url), origin(realm)
+    if here.scheme == "https" and there.scheme != "https":
+        return False
+    if here.host == there.host:
+        return here.port == there.port or not _loopback(here.host) or here.scheme == there.scheme
+    if here.host == "registry-1.docker.io":
+        return there.host == "auth.docker.io" and there.port == 443
+    try:
+        ipaddress.ip_address(here.host)
+    except ValueError:
+        parent = here.host.partition(".")[2]
+        return _own_domain(parent) and (there.host == parent or there.host.endswith(f".{parent}"))
+    return False
+
+
+_SHARED_SECOND: Final = frozenset(
+    {"ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ltd", "mil", "ne", "net", "nom", "or", "org", "plc"}
+)
+_SHARED_DOMAINS: Final = (
+    "amazonaws.com", "amazonaws.com.cn", "on.aws", "awsapps.com", "cloudfront.net", "azurecr.io", "azurewebsites.net",
+    "azure.com", "cloudapp.net", "windows.net", "appspot.com", "run.app", "cloudfunctions.net", "googleapis.com",
+    "gcr.io", "pkg.dev", "web.app", "firebaseapp.com", "github.io", "githubusercontent.com", "gitlab.io", "pages.dev",
+    "workers.dev", "r2.dev", "herokuapp.com", "fly.dev", "vercel.app", "netlify.app", "onrender.com", "ngrok.io",
+    "ngrok.app", "ngrok-free.app", "trycloudflare.com", "digitaloceanspaces.com", "ondigitalocean.app", "scw.cloud",
+    "jfrog.io", "container-registry.com", "nip.io", "sslip.io", "xip.io", "duckdns.org", "dyndns.org", "no-ip.org",
+)  # fmt: skip
+
+
+def _own_domain(parent: str) -> bool:
+    labels = parent.split(".")
+    if len(labels) < 2 or not all(labels):
+        return False
+    if len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _SHARED_SECOND:
+        return False
+    return not any(parent == shared or parent.endswith(f".{shared}") for shared in _SHARED_DOMAINS)
+
+
+# --- answers
+
+
+def media_type(header: str | None) -> str:
+    """Return a Content-Type without its parameters; empty where there is none."""
+    return (header or "").partition(";")[0].strip()
+
+
+def header_digest(header: str | None) -> Digest | None:
+    """Return the digest of a Docker-Content-Digest header, or None for a missing or odd one (Huawei's has no ``sha256:``)."""
+    if header is None:
+        return None
+    try:
+        return Digest.parse(header.strip())
+    except SpecError:
+        return None
+
+
+def contradicts(header: str | None, digest: Digest) -> bool:
+    """Whether a Docker-Content-Digest header names other bytes; another algorithm proves nothing either way."""
+    named = header_digest(header)
+    return named is not None and named != digest and named.algorithm == digest.algorithm
+
+
+_RANGE: Final = re.compile(r"bytes[ \t]+([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.IGNORECASE)
+
+
+def content_range(header: str | None) -> tuple[int, int, int | None] | None:
+    """Return first byte, last byte and total size (None for ``*``) of a Content-Range, or None where it is malformed."""
+    match = _RANGE.fullmatch((header or "").strip())
+    if match is None:
+        return None
+    first, last = int(match[1]), int(match[2])
+    total = None if match[3] == "*" else int(match[3])
+    return None if last < first or (total is not None and last >= total) else (first, last, total)
+
+
+def retry_after(header: str | None, wall: float) -> float | None:
+    """Return the seconds that Retry-After asks for at the time ``wall``, at most ten minutes; None for junk.
+
+    Seconds and dates are RFC 9110, 10.2.3; the time as seconds since 1970 is what Docker Hub has sent.
+    """
+    text = (header or "").strip()
+    if re.fullmatch(r"[0-9]{1,19}(?:\.[0-9]{0,9})?", text):
+        seconds = float(text)
+        if abs(seconds - wall) < 86_400:
+            seconds -= wall
+    else:
+        try:
+            date = email.utils.parsedate_to_datetime(text)
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - wall
+        except (ValueError, OverflowError, TypeError, IndexError):
+            return None
+    return min(max(seconds, 0.0), PAUSE_LIMIT)
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What an error body says (distribution-spec, "Error Codes"): codes as sent, one escaped message, digests named."""
+
+    codes: tuple[str, ...] = ()
+    message: str = ""
+    digests: tuple[str, ...] = ()
+
+
+_DIGEST_TEXT: Final = re.compile(r"sha256:[0-9a-f]{64}(?![0-9a-f])|sha512:[0-9a-f]{128}(?![0-9a-f])")
+_CODE: Final = re.compile(r"[A-Za-z0-9_. -]{1,64}")
+
+
+def refusal(body: bytes) -> Refusal:
+    """Return what an error body says; an empty ``Refusal`` with some of its text where it is not the JSON of the spec."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return Refusal(message=escape(" ".join(body[:4096].decode("utf-8", "replace").split())))
+    entries = document.get("errors") if isinstance(document, dict) else None
+    codes, messages, digests = list[str](), list[str](), dict[str, None]()
+    for entry in entries[:64] if isinstance(entries, list) else (document,):
+        if not isinstance(entry, dict):
+            continue
+        code, message = entry.get("code"), entry.get("message")
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            codes.append(code)
+        if isinstance(message, str):
+            messages.append(message)
+        found = list(_named(entry.get("detail")))
+        if not found and isinstance(
+            message, str
+        ):  # ECR: "Layers with digests '[sha256:…]' required for pushing …"
+            found = _DIGEST_TEXT.findall(message)
+        digests.update(dict.fromkeys(found))
+    return Refusal(tuple(codes), escape("; ".join(messages)), tuple(digests))
+
+
+def _named(detail: Any) -> Iterator[str]:
+    """Digests in a ``detail``: text, ``{"digest": …}`` (zot says "blob"), distribution's ``{"Digest": …}``, lists of these."""
+    for item in detail[:256] if isinstance(detail, list) else (detail,):
+        if isinstance(item, dict):
+            for key, value in item.items():
+                if key.lower() in ("digest", "blob", "blobsum") and isinstance(value, str):
+                    yield from _DIGEST_TEXT.findall(value)
+        elif isinstance(item, str):
+            yield from _DIGEST_TEXT.findall(item)
+
+
+TEMPORARY_STATUSES: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
+"""The union of what regclient, go-containerregistry and containers repeat; 499 and 522 come from proxies in front."""
+TEMPORARY_CODES: Final = frozenset({"TOOMANYREQUESTS", "UNAVAILABLE"})
+
+
+def temporary(status: int, codes: Iterable[str] = ()) -> bool:
+    """Whether the same request may succeed a little later."""
+    return status in TEMPORARY_STATUSES or (status >= 400 and not TEMPORARY_CODES.isdisjoint(codes))
+
+
+def mount_refused(status: int) -> bool:
+    """Whether an answer to a mount is a no that a plain session gets around: all but those that ask to wait.
+
+    A mount that fails is never an image that fails: 400, 401, 403, 404, 405 and 500 have all been seen for one
+    (goharbor/harbor#17097, google/go-containerregistry#1393, #1404, #1741).
+    """
+    return status not in (201, 202) and status not in (408, 429, 502, 503, 504)
