@@ -1,0 +1,51 @@
+# What CI does is `make check test`, line for line; each target sets up what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.up-to-date
+PEERS := .cache/bench-peers
+# Where a path is given to the tests: make test TESTS=tests/test_plan.py
+TESTS ?=
+BENCH ?=
+
+# The versions that the tables of docs/performance.md name.
+CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
+REGSYNC := github.com/regclient/regclient/cmd/regsync@v0.11.7
+
+.PHONY: help setup check test demo bench bench-peers clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(STAMP) ## make .venv with everything that developing needs
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=...") if sys.version_info < (3, 11) else 0'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+check: setup ## formatting, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest --quiet tests/test_layers.py
+
+test: setup ## all tests; they need docker-registry and skopeo
+	$(BIN)/pytest --quiet $(TESTS)
+
+demo: setup ## mirror a small fleet between two registries of mmgraph's own
+	PATH="$(CURDIR)/$(BIN):$$PATH" ./demo.sh
+
+bench: setup ## fleet A, all tools that are installed, next to a bare loop: BENCH='--rounds 3'
+	PATH="$(CURDIR)/$(PEERS):$$PATH" $(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-peers: ## build crane and regsync for `make bench`; needs Go
+	mkdir -p $(PEERS)
+	GOBIN="$(CURDIR)/$(PEERS)" go install $(CRANE)
+	GOBIN="$(CURDIR)/$(PEERS)" go install $(REGSYNC)
+
+clean: ## remove what these targets made
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
