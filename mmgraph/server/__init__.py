@@ -1,6 +1,7 @@
-"""A registry after the OCI distribution-spec, over memory or a directory. Knows nothing of plans and clients."""
+"""A registry after the OCI distribution-spec, over memory or a directory; knows nothing of plans."""
 
 from mmgraph.server.app import RegistryServer, serve
+from mmgraph.server.auth import Auth, Basic, Bearer
 from mmgraph.server.faults import (
     Cut,
     Delay,
@@ -19,6 +20,9 @@ from mmgraph.server.log import Extra, Kind, Request, RequestLog
 from mmgraph.server.storage import MemoryStorage, Storage
 
 __all__ = [
+    "Auth",
+    "Basic",
+    "Bearer",
     "Cut",
     "Delay",
     "Drop",
@@ -32,9 +36,9 @@ __all__ = [
     "Quirks",
     "Redirect",
     "Refuse",
+    "RegistryServer",
     "Request",
     "RequestLog",
-    "RegistryServer",
     "Rule",
     "Stall",
     "Storage",

@@ -15,6 +15,7 @@ from aiohttp import web
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.errors import InternalError, SpecError
 from mmgraph.server.answer import Answer, Code, Refusal
+from mmgraph.server.auth import Auth, MayPull, Open
 from mmgraph.server.blobs import Blobs
 from mmgraph.server.exchange import Exchange
 from mmgraph.server.faults import FaultPlan
@@ -41,6 +42,7 @@ class RegistryServer:
         port: int = 0,
         faults: FaultPlan | None = None,
         tls: ssl.SSLContext | None = None,
+        auth: Auth | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.storage = storage
@@ -49,6 +51,7 @@ class RegistryServer:
         self._host = host
         self._port = port
         self._tls = tls
+        self._auth = auth or Open()
         self._clock = clock or SystemClock()
         self._closing = asyncio.Event()
         self._blobs = Blobs(storage, self.faults.quirks)
@@ -101,6 +104,8 @@ class RegistryServer:
         try:
             if exchange.target.repository:
                 checked_repository(exchange.target.repository)
+            token = exchange.target.kind == Operation.TOKEN
+            may_pull = None if token else self._auth.check(exchange, self.url)
             exchange.actions = self.faults.actions(
                 exchange.request.method,
                 exchange.target.kind,
@@ -108,7 +113,7 @@ class RegistryServer:
                 exchange.name,
                 mount=exchange.is_mount,
             )
-            answer = await exchange.before() or await self._handle(exchange)
+            answer = await exchange.before() or await self._handle(exchange, may_pull)
         except Refusal as refusal:
             answer = refusal.answer()
         except SpecError as error:
@@ -123,8 +128,10 @@ class RegistryServer:
             answer = Answer(answer.status, kept, answer.body, answer.length)
         return answer
 
-    async def _handle(self, exchange: Exchange) -> Answer:
+    async def _handle(self, exchange: Exchange, may_pull: MayPull | None) -> Answer:
         blobs, manifests = self._blobs, self._manifests
+        if may_pull is None:
+            return await self._auth.token(exchange)
         match exchange.target:
             case Target(kind=Operation.PING):
                 headers = {
@@ -143,7 +150,7 @@ class RegistryServer:
             case Target(kind=Operation.GET_BLOB | Operation.HEAD_BLOB):
                 return await blobs.get(exchange)
             case Target(kind=Operation.POST_UPLOAD):
-                return await blobs.post(exchange, lambda _: True)
+                return await blobs.post(exchange, may_pull)
             case Target(kind=Operation.PATCH_UPLOAD):
                 return await blobs.patch(exchange)
             case Target(kind=Operation.PUT_BLOB):

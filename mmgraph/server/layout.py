@@ -39,15 +39,15 @@ _FORGOTTEN: Final = 24 * 3600
 """Seconds after which an upload that another run left behind is removed."""
 
 
-class _Entry(msgspec.Struct, rename="camel"):
+class _Entry(msgspec.Struct, rename="camel", omit_defaults=True):
     """A descriptor of index.json, with what of it must survive being written again."""
 
     digest: str
-    size: int = 0
+    size: int
     media_type: str = ""
     annotations: dict[str, str] = {}
     platform: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    artifact_type: str | msgspec.UnsetType = msgspec.UNSET
+    artifact_type: str = ""
 
     @property
     def tag(self) -> str | None:
@@ -60,6 +60,7 @@ class _Index(msgspec.Struct, rename="camel"):
     schema_version: int = 2
     media_type: str = INDEX
     manifests: list[_Entry] = []
+    annotations: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Layout(msgspec.Struct):
