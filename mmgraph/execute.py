@@ -1,0 +1,479 @@
+"""Carrying out a plan: what starts when, within which limits, and what becomes of each spec. Decides nothing that the
+plan could, and moves no bytes itself.
+
+Concurrency. One task a transfer or manifest, all started by ``_fill`` and by nobody else. ``_fill`` runs after
+anything that may have made room: the end of a task, a free slot, a retry that is due; it never awaits. A transfer
+takes all its slots and its share of the byte budget at once, or waits in the queue holding neither. Nothing starts
+once ``_stopping`` is set; what runs then ends or is cancelled, and a cancelled transfer cancels its sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mmgraph.clock import Clock
+from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
+from mmgraph.events import Draining, Ended, Finished, Landed, Moved, Notice, Reporter, Retried, Started, Surprise
+from mmgraph.evidence import Look
+from mmgraph.graph import Kind, Node
+from mmgraph.names import Digest, Registry, Repository
+from mmgraph.plan import Action, Goal, Plan, Result
+from mmgraph.ready import Lane, ReadyQueue
+from mmgraph.store import Operation, RawManifest, Transport
+from mmgraph.transfer import How, Outcome, Target, Transfer, run
+from mmgraph.work import Ledger, State, Work
+
+BUDGET = 48 * 1024 * 1024
+"""Bytes that all buffers of a run may hold."""
+DRAIN_SECONDS = 25.0
+"""How long what runs may go on after the first signal: Kubernetes kills after 30."""
+_LOOK_AGE = 30.0
+"""Seconds after which a look at a tag is too old to write by."""
+_ATTEMPTS = 4
+_RETRY_BASE, _RETRY_CAP = 0.5, 30.0
+_MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
+_PASSING = frozenset({408, 429})
+_SESSION_LOST = frozenset({401, 404, 416})
+_FINAL = frozenset({"NAME_UNKNOWN", "DENIED", "UNAUTHORIZED", "UNSUPPORTED"})
+
+
+class End(msgspec.Struct, frozen=True):
+    """What became of one spec: created, moved, unchanged, failed, blocked (by a node that failed) or stopped."""
+
+    goal: Goal
+    outcome: str
+    cause: str = ""
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What happened, to hold against the plan's bill. Bytes count blobs."""
+
+    ends: Sequence[End]
+    downloaded: int
+    uploaded: int
+    mounted: int
+    surprises: Sequence[str]
+    requests: Mapping[Registry, Mapping[Operation, int]]
+    seconds: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether every destination is confirmed to name what it shall (I5)."""
+        return all(end.outcome in ("created", "moved", "unchanged") for end in self.ends)
+
+    def count(self, outcome: str) -> int:
+        """How many specs ended so."""
+        return sum(end.outcome == outcome for end in self.ends)
+
+
+class Execution:
+    """One plan, carried out once.
+
+    ``looks`` is when and what each destination name was last seen to point at. ``max_failures``: stop starting new
+    work after so many specs have failed.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        transport: Transport,
+        clock: Clock,
+        report: Reporter,
+        looks: Mapping[tuple[Repository, str], Look],
+        *,
+        budget: int = BUDGET,
+        max_failures: int | None = None,
+    ) -> None:
+        self._plan = plan
+        self._transport = transport
+        self._clock = clock
+        self._report = report
+        self._looks = looks
+        self._budget = budget
+        self._max_failures = max_failures
+        self._ledger = Ledger(plan, self._enqueue, self._ended)
+        self._queue: ReadyQueue[tuple[Work, ...]] = ReadyQueue()
+        """Works of one digest at distinct registries, that share a GET."""
+        self._fresh: dict[Digest, list[Work]] = {}
+        """Blobs that became ready since the last look, not yet queued."""
+        self._writes: list[Work] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: set[asyncio.Task[None]] = set()
+        self._crash: BaseException | None = None
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._probed: set[Registry] = set()
+        self._blind: set[Registry] = set()
+        self._not_empty: set[Repository] = set()
+        """Repositories that were taken to hold nothing, and turned out to hold something."""
+        self._goals: dict[Node, Goal] = {goal.node: goal for goal in plan.goals if goal.node is not None}
+        self._downloaded = self._uploaded = self._mounted = self._failures = 0
+        self._surprises: list[str] = []
+
+    async def run(self) -> Account:
+        """Do all that can be done, and account for it. Cancelling cancels what runs and raises ``CancelledError``."""
+        began = self._clock.now()
+        self._transport.on_room(self._wake.set)
+        for goal in self._plan.goals:
+            if goal.result in (Result.UNCHANGED, Result.FAILED):
+                self._report(Finished(goal.spec.destination, goal.root, str(goal.result), goal.cause))
+        self._ledger.start()
+        try:
+            while True:
+                self._fill()
+                if not self._tasks and (self._stopping or not (self._timers or len(self._queue))):
+                    break
+                await self._wake.wait()
+                self._wake.clear()
+                if self._crash is not None:
+                    raise self._crash
+        finally:
+            await self._cancel(self._tasks | self._timers)
+        ends = [self._end(goal) for goal in self._plan.goals]
+        return Account(
+            ends,
+            self._downloaded,
+            self._uploaded,
+            self._mounted,
+            self._surprises,
+            self._transport.counts(),
+            self._clock.now() - began,
+        )
+
+    def drain(self) -> None:
+        """Start nothing new; what runs may end within ``DRAIN_SECONDS``. A second call changes nothing."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._report(Draining(len(self._tasks), DRAIN_SECONDS))
+        self._spawn(self._time_out(set(self._tasks)), self._timers)
+        self._wake.set()
+
+    # What starts when
+
+    def _fill(self) -> None:
+        """Start all that may start now: manifests and tags before any blob."""
+        if self._stopping:
+            return
+        writes, self._writes = self._writes, []
+        for work in sorted(writes, key=lambda work: work.rank):
+            work.state = State.RUNNING
+            self._spawn(self._write_tag(work) if work.node.kind is Kind.TAG else self._write_root(work))
+        self._queue_fresh()
+        while any(self._start_from(lane) for lane in self._queue.lanes()):
+            pass
+
+    def _queue_fresh(self) -> None:
+        """Queue the blobs that became ready; uploads of one digest to several registries as one."""
+        fresh, self._fresh = self._fresh, {}
+        for works in fresh.values():
+            while works:
+                first = works[0]
+                group = {first.registry: first}
+                if first.action is Action.UPLOAD:
+                    for work in works:
+                        if work.action is Action.UPLOAD and self._source(work).registry == self._source(first).registry:
+                            group.setdefault(work.registry, work)
+                together = tuple(group.values())
+                works = [work for work in works if work not in together]  # noqa: PLW2901 - what is left of them
+                reads = () if first.action is Action.MOUNT else (self._source(first).registry,)
+                self._queue.push(Lane(reads, tuple(sorted(group))), first.rank, together)
+
+    def _start_from(self, lane: Lane) -> bool:
+        """Start the lane's most urgent transfer, if there is room for it."""
+        works = self._queue.head(lane)
+        if works is None:
+            return False
+        transfer = self._transfer(works)
+        if transfer.buffer > self._budget:
+            return False
+        slots = self._transport.take(lane.reads, lane.writes)
+        if slots is None:
+            return False
+        self._queue.pop(lane)
+        for work in works:
+            work.state = State.RUNNING
+            work.attempts += 1
+        self._budget -= transfer.buffer
+
+        def give_back(_: asyncio.Task[None]) -> None:
+            slots.release()
+            self._budget += transfer.buffer
+
+        # Not a ``finally`` of the task: one that is cancelled before its first step would not run it.
+        self._spawn(self._move(transfer, works)).add_done_callback(give_back)
+        return True
+
+    def _enqueue(self, work: Work) -> None:
+        """Take note of a node that may start."""
+        self._wake.set()
+        if work.node.kind is Kind.BLOB:
+            self._fresh.setdefault(work.digest, []).append(work)
+        else:
+            self._writes.append(work)
+
+    def _source(self, work: Work) -> Repository:
+        assert work.step.source is not None  # noqa: S101 - the planner gives every blob one
+        return work.step.source
+
+    def _transfer(self, works: Sequence[Work]) -> Transfer:
+        first = works[0]
+        return Transfer(first.digest, first.step.size, self._source(first), tuple(map(self._target, works)))
+
+    def _target(self, work: Work) -> Target:
+        repository, mount_from = work.node.repository, work.mount_from
+        asks = mount_from == repository and work.session is None
+        blind = asks and work.registry in self._blind
+        return Target(
+            repository,
+            None if blind else mount_from,
+            proven_absent=work.step.proven_absent and repository not in self._not_empty and not blind,
+            ask_first=blind,
+            session=work.session,
+        )
+
+    # One transfer
+
+    async def _move(self, transfer: Transfer, works: Sequence[Work]) -> None:
+        started = not transfer.mount_only
+        if started:
+            targets = tuple(target.repository for target in transfer.targets)
+            self._report(Started(transfer.digest, transfer.size, targets))
+
+        def meter(read: int, sent: int) -> None:
+            self._downloaded += read
+            self._report(Moved(transfer.digest, read, sent))
+
+        try:
+            outcomes = await run(transfer, self._transport, meter)
+        finally:
+            if started:
+                self._report(Ended(transfer.digest))
+        failed = []
+        for work, outcome in zip(works, outcomes, strict=True):
+            work.session = None
+            if outcome.how is not How.FAILED:
+                self._settle(work, outcome)
+            elif self._may_retry(work, outcome):
+                failed.append((work, outcome))
+            else:
+                self._ledger.fail(work, str(outcome.error))
+        if failed:
+            self._retry(failed)
+
+    def _settle(self, work: Work, outcome: Outcome) -> None:
+        """Let one target's outcome take effect that is no failure."""
+        repository, size = work.node.repository, work.step.size
+        if outcome.how is How.REFUSED:
+            work.action, work.session = Action.UPLOAD, outcome.session
+            work.attempts = 0
+            self._surprise(work, f"the mount from {work.mount_from} was not granted: uploading")
+            self._ledger.again(work)
+            return
+        if outcome.how is How.UPLOADED:
+            self._uploaded += size
+            self._probe_once(repository, work.digest)
+        elif outcome.how is How.MOUNTED:
+            self._mounted += size
+        elif work.action is Action.UPLOAD and work.step.proven_absent:
+            self._not_empty.add(repository)
+        self._report(Landed(repository, work.digest, size, str(outcome.how)))
+        self._ledger.done(work)
+
+    def _may_retry(self, work: Work, outcome: Outcome) -> bool:
+        """Whether another attempt may help, after the client has spent its own retries."""
+        error = outcome.error
+        if isinstance(error, ContentError):
+            return work.attempts < 2
+        if isinstance(error, RegistryError):
+            passing = error.status in _PASSING or error.status >= 500
+            # A session can be gone (404, 416) and a token run out (401) in mid-upload; a source's 404 is final.
+            passing = passing or (error.status in _SESSION_LOST and not outcome.of_source and not _is_denied(error))
+            return passing and work.attempts < _ATTEMPTS
+        return isinstance(error, NetworkError) and work.attempts < _ATTEMPTS
+
+    def _retry(self, failed: Sequence[tuple[Work, Outcome]]) -> None:
+        """Try again a little later, those that failed together together, so that they share a GET again."""
+        attempts = max(work.attempts for work, _ in failed)
+        seconds = random.uniform(0, min(_RETRY_CAP, _RETRY_BASE * 2**attempts))  # noqa: S311 - full jitter
+        for work, outcome in failed:
+            self._report(Retried(work.node.repository, work.node.name, str(outcome.error), seconds))
+        self._spawn(self._later(seconds, [work for work, _ in failed]), self._timers)
+
+    async def _later(self, seconds: float, works: Sequence[Work]) -> None:
+        await self._clock.sleep(seconds)
+        for work in works:
+            self._ledger.again(work)
+
+    # The one probe
+
+    def _probe_once(self, repository: Repository, digest: Digest) -> None:
+        """After its first committed blob, learn whether a registry sees its own blobs (one request, once)."""
+        registry = repository.registry
+        if registry not in self._probed and not self._stopping:
+            self._probed.add(registry)
+            self._spawn(self._probe(repository, digest))
+
+    async def _probe(self, repository: Repository, digest: Digest) -> None:
+        try:
+            sees = await self._transport.probe(repository, digest)
+        except MmgraphError:
+            return
+        if not sees:
+            self._blind.add(repository.registry)
+            self._report(
+                Notice(repository.registry, "does not show what it has by mounting: asking by HEAD before each upload")
+            )
+
+    # Manifests, indexes, tags
+
+    async def _write_root(self, work: Work) -> None:
+        """PUT a manifest or index: with its first tag in one request, by digest where no tag waits for it."""
+        tags = self._ledger.tags(work)
+        for tag in tags:
+            if not await self._may_write(tag):
+                continue
+            tag.state = State.RUNNING
+            error = await self._put(work, tag.node.name)
+            if error is None:
+                self._landed(work)
+                self._ledger.done(work)
+                self._ledger.done(tag)
+                return
+            if self._revive(work, error):
+                tag.state = State.WAITING
+                return
+            self._ledger.fail(tag, str(error))
+        if tags and not self._ledger.needed(work):
+            self._ledger.fail(work, "none of its tags could be written")
+            return
+        error = await self._put(work, work.digest)
+        if error is None:
+            self._landed(work)
+            self._ledger.done(work)
+        elif not self._revive(work, error):
+            self._ledger.fail(work, str(error))
+
+    async def _write_tag(self, work: Work) -> None:
+        """PUT a further tag of a manifest or index that is there."""
+        if not await self._may_write(work):
+            return
+        error = await self._put(work, work.node.name)
+        if error is None:
+            self._ledger.done(work)
+        else:
+            self._ledger.fail(work, str(error))
+
+    async def _put(self, work: Work, name: str) -> MmgraphError | None:
+        document = self._plan.documents[work.digest]
+        manifest = RawManifest(document.raw, document.media_type)
+        try:
+            await self._transport.put_manifest(work.node.repository, name, work.digest, manifest)
+        except MmgraphError as error:
+            return error
+        return None
+
+    async def _may_write(self, tag: Work) -> bool:
+        """Whether the tag still names what the plan says; a look older than 30 seconds is renewed first.
+
+        A third value fails the tag: somebody else moved it. There is no compare-and-swap in the protocol, so this
+        narrows the window to about a round trip and cannot close it.
+        """
+        repository, name = tag.node.repository, tag.node.name
+        look = self._looks.get((repository, name))
+        if look is not None and self._clock.now() - look.at <= _LOOK_AGE:
+            return True
+        try:
+            resolved = await self._transport.find(repository, name)
+        except MmgraphError as error:
+            self._ledger.fail(tag, str(error))
+            return False
+        digest = resolved.digest if resolved else None
+        if digest in (tag.step.old, tag.digest):
+            return True
+        self._ledger.fail(
+            tag, f"moved meanwhile: {tag.node} named {tag.step.old or 'nothing'}, and names {digest or 'nothing'} now"
+        )
+        return False
+
+    def _revive(self, work: Work, error: MmgraphError) -> bool:
+        """Where the registry says that parts of a manifest are missing, send them again: it is right."""
+        if not isinstance(error, RegistryError) or not _MISSING.intersection(error.codes):
+            return False
+        revived = self._ledger.revive(work, error.detail)
+        if revived:
+            self._surprise(work, f"the registry lacks what it was seen to have: sending that again ({error})")
+        return revived
+
+    def _landed(self, work: Work) -> None:
+        self._report(Landed(work.node.repository, work.digest, work.step.size, "put"))
+
+    # The end
+
+    def _ended(self, work: Work) -> None:
+        """A node is done, failed or blocked: tell of the spec whose goal it is."""
+        goal = self._goals.get(work.node)
+        if goal is None:
+            return
+        end = self._end(goal)
+        self._report(Finished(goal.spec.destination, goal.root, end.outcome, end.cause))
+        if end.outcome in ("failed", "blocked"):
+            self._failures += 1
+            if self._max_failures is not None and self._failures >= self._max_failures:
+                self.drain()
+
+    def _end(self, goal: Goal) -> End:
+        if goal.result is Result.FAILED:
+            return End(goal, "failed", goal.cause)
+        work = self._ledger.get(goal.node) if goal.node is not None else None
+        if work is None:
+            return End(goal, "unchanged")
+        if work.state is State.DONE:
+            return End(goal, "created" if goal.result is Result.CREATE else "moved")
+        if work.state is State.FAILED:
+            return End(goal, "failed", work.cause)
+        if work.state is State.BLOCKED and work.blocker is not None:
+            return End(goal, "blocked", f"{work.blocker.node.kind} {work.blocker.node}: {work.blocker.cause}")
+        return End(goal, "stopped", "the run was stopped before it")
+
+    def _surprise(self, work: Work, text: str) -> None:
+        self._surprises.append(f"{work.node}: {text}")
+        self._report(Surprise(work.node.repository, work.node.name, text))
+
+    # Tasks
+
+    def _spawn(
+        self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]] | None = None
+    ) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        kept = self._tasks if tasks is None else tasks
+        kept.add(task)
+
+        def reap(_: asyncio.Task[None]) -> None:
+            kept.discard(task)
+            self._wake.set()
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self._crash = error
+
+        task.add_done_callback(reap)
+        return task
+
+    async def _time_out(self, running: set[asyncio.Task[None]]) -> None:
+        await self._clock.sleep(DRAIN_SECONDS)
+        for task in running:
+            task.cancel()
+
+    async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_denied(error: RegistryError) -> bool:
+    """Whether the registry refuses for good what a lost session would explain too."""
+    return bool(_FINAL.intersection(error.codes))

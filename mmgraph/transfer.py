@@ -1,0 +1,361 @@
+"""One blob on its way: one GET, teed to the uploads of every registry that wants it, hashed as it passes.
+
+Owns the proof (I2): the last chunk is withheld until length and digest agree, so that a destination never gets to
+commit wrong bytes. Knows one attempt; what is tried again, and when, is decided by who asked. A transfer is a plain
+value and its outcomes are plain values, failures included, so that another process could carry it out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from enum import StrEnum
+
+import msgspec
+
+from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError
+from mmgraph.names import Digest, Repository
+from mmgraph.store import Transport, Upload
+
+SMALL = 4 * 1024 * 1024
+"""Blobs up to this size are held whole and proven before a byte is sent, so that a repeated PUT costs no GET."""
+_STREAM_BUFFER = 1024 * 1024
+_TEE_BUFFER = 1024 * 1024
+_RESUMES_WITHOUT_PROGRESS = 3
+_PROGRESS = 1024 * 1024
+
+
+class Target(msgspec.Struct, frozen=True, gc=False):
+    """A repository that wants the blob."""
+
+    repository: Repository
+    mount_from: Repository | None
+    """Where the registry may take it from: another repository, itself ("is it there?"), None: do not ask."""
+    proven_absent: bool = False
+    ask_first: bool = False
+    """HEAD before the POST: the registry is blind to its own blobs."""
+    session: Upload | None = None
+    """A session that is open already: what a refused mount left behind."""
+
+    @property
+    def is_mount(self) -> bool:
+        """Whether it is meant to be mounted, so that its start alone may be enough."""
+        return self.session is None and self.mount_from not in (None, self.repository)
+
+
+class Transfer(msgspec.Struct, frozen=True, gc=False):
+    """What to move: which digest and size, from which place, to which places. Targets are of distinct registries."""
+
+    digest: Digest
+    size: int
+    source: Repository
+    targets: tuple[Target, ...]
+
+    @property
+    def mount_only(self) -> bool:
+        """Whether no byte is meant to be read: every target is to be mounted."""
+        return all(target.is_mount for target in self.targets)
+
+    @property
+    def buffer(self) -> int:
+        """Bytes of memory it may hold at once."""
+        if self.mount_only:
+            return 0
+        if self.size <= SMALL:
+            return self.size
+        return _STREAM_BUFFER + (_TEE_BUFFER + _STREAM_BUFFER // 2 if len(self.targets) > 1 else 0)
+
+
+class How(StrEnum):
+    """What became of a blob at one target."""
+
+    UPLOADED = "uploaded"
+    MOUNTED = "mounted"
+    FOUND = "found"
+    """It was there already."""
+    REFUSED = "refused"
+    """The mount was not granted; a session is open instead."""
+    FAILED = "failed"
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """What became of a transfer at one target."""
+
+    target: Target
+    how: How
+    session: Upload | None = None
+    error: MmgraphError | None = None
+    of_source: bool = False
+    """Whether the source is to blame for the failure, so that no other target would have fared better."""
+
+
+Meter = Callable[[int, int], None]
+"""Told of bytes as they pass: read from the source, sent to destinations."""
+
+
+class SourceFailed(Exception):
+    """Carries a failure of the source through the body of an upload, so that the two sides are not mixed up."""
+
+    def __init__(self, error: MmgraphError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def run(transfer: Transfer, transport: Transport, meter: Meter) -> tuple[Outcome, ...]:
+    """Carry out ``transfer`` once, under slots that the caller holds; never raises but for cancellation.
+
+    On cancellation every session opened here is cancelled too.
+    """
+    attempt = _Attempt(transfer, transport, meter)
+    try:
+        return await attempt.run()
+    except asyncio.CancelledError:
+        await asyncio.shield(attempt.abandon())
+        raise
+
+
+class _Attempt:
+    def __init__(self, transfer: Transfer, transport: Transport, meter: Meter) -> None:
+        self._transfer = transfer
+        self._transport = transport
+        self._meter = meter
+        self._sessions: dict[Repository, Upload] = {}
+
+    async def run(self) -> tuple[Outcome, ...]:
+        transfer = self._transfer
+        early: asyncio.Task[bytes] | None = None
+        if transfer.size <= SMALL and all(target.proven_absent for target in transfer.targets):
+            # Nothing can make this GET useless but a registry that has what it said it has not.
+            early = asyncio.create_task(self._whole())
+        try:
+            started = await asyncio.gather(*(self._start(target) for target in transfer.targets))
+            waiting = [(t, o) for t, o in zip(transfer.targets, started, strict=True) if isinstance(o, Upload)]
+            sent: dict[Repository, Outcome] = {}
+            if waiting:
+                targets = [target for target, _ in waiting]
+                sent = {outcome.target.repository: outcome for outcome in await self._send(targets, early)}
+        finally:
+            if early is not None and not early.done():
+                early.cancel()
+                await asyncio.gather(early, return_exceptions=True)
+            elif early is not None and not early.cancelled():
+                early.exception()  # looked at, so that nobody is told of an exception never retrieved
+        return tuple(
+            sent[target.repository] if isinstance(outcome, Upload) else outcome
+            for target, outcome in zip(transfer.targets, started, strict=True)
+        )
+
+    async def abandon(self) -> None:
+        """Cancel what is still open; best effort (I3 allows it, nothing depends on it)."""
+        sessions, self._sessions = self._sessions, {}
+        await asyncio.gather(*(self._transport.cancel(session) for session in sessions.values()))
+
+    async def _start(self, target: Target) -> Upload | Outcome:
+        """An open session, or the outcome where there is nothing left to send."""
+        digest, repository = self._transfer.digest, target.repository
+        if target.session is not None:
+            self._sessions[repository] = target.session
+            return target.session
+        try:
+            if target.ask_first and await self._transport.has_blob(repository, digest):
+                return Outcome(target, How.FOUND)
+            session = await self._transport.start(repository, digest, target.mount_from)
+        except MmgraphError as error:
+            return Outcome(target, How.FAILED, error=error)
+        if session is None:
+            return Outcome(target, How.MOUNTED if target.is_mount else How.FOUND)
+        if target.is_mount:
+            return Outcome(target, How.REFUSED, session=session)
+        self._sessions[repository] = session
+        return session
+
+    async def _send(self, targets: list[Target], early: asyncio.Task[bytes] | None) -> list[Outcome]:
+        transfer = self._transfer
+        if transfer.size <= SMALL:
+            try:
+                whole = await (early if early is not None else self._whole())
+            except MmgraphError as error:
+                await self.abandon()
+                return [Outcome(target, How.FAILED, error=error, of_source=True) for target in targets]
+            return await asyncio.gather(*(self._put(target, whole) for target in targets))
+        async with aclosing(self._proven()) as stream:
+            if len(targets) == 1:
+                return [await self._put(targets[0], self._metered(stream))]
+            tee = Tee(stream, len(targets), _TEE_BUFFER)
+            pump = asyncio.create_task(tee.pump())
+            try:
+                return await asyncio.gather(
+                    *(self._put_branch(target, branch) for target, branch in zip(targets, tee.branches, strict=True))
+                )
+            finally:
+                pump.cancel()
+                await asyncio.gather(pump, return_exceptions=True)
+
+    async def _put_branch(self, target: Target, branch: Branch) -> Outcome:
+        try:
+            return await self._put(target, self._metered(branch.read()))
+        finally:
+            branch.close()
+
+    async def _put(self, target: Target, body: bytes | AsyncIterator[bytes]) -> Outcome:
+        session = self._sessions[target.repository]
+        try:
+            await self._transport.send(session, self._transfer.digest, self._transfer.size, body)
+        except (MmgraphError, SourceFailed) as error:
+            self._sessions.pop(target.repository)
+            await self._transport.cancel(session)
+            if isinstance(error, SourceFailed):
+                return Outcome(target, How.FAILED, error=error.error, of_source=True)
+            return Outcome(target, How.FAILED, error=error)
+        self._sessions.pop(target.repository)
+        if isinstance(body, bytes):
+            self._meter(0, len(body))
+        return Outcome(target, How.UPLOADED)
+
+    async def _metered(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+        async for chunk in stream:
+            yield chunk
+            self._meter(0, len(chunk))
+
+    async def _whole(self) -> bytes:
+        try:
+            async with aclosing(self._proven()) as stream:
+                return b"".join([chunk async for chunk in stream])
+        except SourceFailed as failure:
+            raise failure.error from failure
+
+    async def _proven(self) -> AsyncGenerator[bytes, None]:
+        """The blob's bytes, one chunk late: the last one only leaves when length and digest are right.
+
+        Raises ``SourceFailed``.
+        """
+        digest = self._transfer.digest
+        proof = hashlib.new(digest.algorithm)
+        held = b""
+        length = 0
+        async with aclosing(self._resumed()) as stream:
+            async for chunk in stream:
+                proof.update(chunk)
+                length += len(chunk)
+                self._meter(len(chunk), 0)
+                if held:
+                    yield held
+                held = chunk
+        if length != self._transfer.size or proof.hexdigest() != digest.hex:
+            raise SourceFailed(
+                ContentError(
+                    f"{self._transfer.source}@{digest}: the source sent other bytes: {length} of"
+                    f" {self._transfer.size}, {digest.algorithm}:{proof.hexdigest()}"
+                )
+            )
+        if held:
+            yield held
+
+    async def _resumed(self) -> AsyncGenerator[bytes, None]:
+        """The blob's bytes as they come; a stream that breaks goes on where it broke, by Range.
+
+        It is given up after three breaks without a MiB of progress between them.
+        """
+        transfer = self._transfer
+        offset = 0
+        breaks, mark = 0, 0
+        while True:
+            try:
+                async with self._transport.blob(transfer.source, transfer.digest, transfer.size, offset) as stream:
+                    async for chunk in stream:
+                        offset += len(chunk)
+                        yield chunk
+                return
+            except NetworkError as error:
+                breaks = 0 if offset - mark >= _PROGRESS else breaks + 1
+                mark = offset
+                if breaks >= _RESUMES_WITHOUT_PROGRESS:
+                    raise SourceFailed(error) from error
+            except MmgraphError as error:
+                raise SourceFailed(error) from error
+
+
+class Tee:
+    """One stream into several, each at most ``buffer`` bytes ahead of the slowest.
+
+    Invariant: a chunk is handed to every branch that is still read, or to none; a branch that is closed no longer
+    holds anybody up; when all are closed, the stream is not read on.
+    """
+
+    def __init__(self, stream: AsyncIterator[bytes], count: int, buffer: int) -> None:
+        self._stream = stream
+        self._buffer = buffer
+        self._room = asyncio.Event()
+        self.branches = [Branch(self) for _ in range(count)]
+        """One for each consumer; each must be read to its end or closed."""
+
+    async def pump(self) -> None:
+        """Read the stream and hand it on; never raises but for cancellation: a failure reaches every branch."""
+        try:
+            async for chunk in self._stream:
+                for branch in self.branches:
+                    branch.give(chunk)
+                while any(branch.held >= self._buffer for branch in self.branches):
+                    self._room.clear()
+                    await self._room.wait()
+                if all(branch.closed for branch in self.branches):
+                    return
+            failure = None
+        except SourceFailed as error:
+            failure = error
+        except Exception as error:
+            failure = SourceFailed(InternalError(f"reading a blob failed in an unforeseen way: {error!r}"))
+        for branch in self.branches:
+            branch.end(failure)
+
+    def taken(self) -> None:
+        """A branch has made room."""
+        self._room.set()
+
+
+class Branch:
+    """One consumer's side of a ``Tee``."""
+
+    def __init__(self, tee: Tee) -> None:
+        self._tee = tee
+        self._chunks: list[bytes] = []
+        self._failure: SourceFailed | None = None
+        self._ended = False
+        self._news = asyncio.Event()
+        self.held = 0
+        self.closed = False
+
+    def give(self, chunk: bytes) -> None:
+        """Queue a chunk, unless nobody reads any more."""
+        if not self.closed:
+            self._chunks.append(chunk)
+            self.held += len(chunk)
+            self._news.set()
+
+    def end(self, failure: SourceFailed | None) -> None:
+        """Nothing more comes: the stream has ended, or failed."""
+        self._ended, self._failure = True, failure
+        self._news.set()
+
+    def close(self) -> None:
+        """Nobody reads this branch any more."""
+        self.closed, self._chunks, self.held = True, [], 0
+        self._tee.taken()
+
+    async def read(self) -> AsyncGenerator[bytes, None]:
+        """The chunks, then the end or the failure."""
+        while True:
+            chunks, self._chunks, self.held = self._chunks, [], 0
+            self._tee.taken()
+            for chunk in chunks:
+                yield chunk
+            if self._chunks:
+                continue
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                return
+            self._news.clear()
+            await self._news.wait()

@@ -1,0 +1,216 @@
+"""What is still to be done about each node, and the rewrites that happen on the way. Starts nothing, waits for nothing.
+
+Invariants. ``pending`` of a WAITING node is the number of its predecessors that are not done. A node that fails blocks
+exactly the nodes that need it; what was only to be mounted from it elects a new landing: of those that wait, the one
+that entered the graph first becomes an upload, and the rest wait for that one instead. Since edges only run from
+earlier images to later ones, and the elected one is the earliest, no cycle can come of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum, auto
+
+from mmgraph.graph import Edge, Kind, Node
+from mmgraph.names import Digest, Registry, Repository
+from mmgraph.plan import Action, Plan, Step, is_done
+from mmgraph.store import Upload
+
+REVIVALS = 4
+"""Rounds in which a registry may say that it lacks what it was seen to have, before its word is final."""
+
+
+class State(Enum):
+    """Where a node is on its way."""
+
+    WAITING = auto()
+    READY = auto()
+    RUNNING = auto()
+    DONE = auto()
+    FAILED = auto()
+    BLOCKED = auto()
+
+
+class Work:
+    """One node that is not done: its step as it stands after rewrites."""
+
+    __slots__ = (
+        "action", "attempts", "blocker", "cause", "extra", "mount_from", "node", "pending", "rank", "revivals",
+        "session", "state", "step",
+    )  # fmt: skip
+
+    def __init__(self, node: Node, step: Step, rank: int) -> None:
+        self.node = node
+        self.step = step
+        self.rank = rank
+        self.state = State.WAITING
+        self.pending = 0
+        self.action = step.action
+        self.mount_from: Repository | None = step.mount_from or node.repository
+        self.session: Upload | None = None
+        self.attempts = 0
+        self.revivals = 0
+        self.cause = ""
+        self.blocker: Work | None = None
+        self.extra: list[Work] = []
+        """Blobs that an election lets wait for this node."""
+
+    @property
+    def registry(self) -> Registry:
+        """Where the node is to be."""
+        return self.node.repository.registry
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the blob, manifest or index, or what the tag shall name."""
+        return self.step.target or Digest(self.node.name)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in (State.DONE, State.FAILED, State.BLOCKED)
+
+
+class Ledger:
+    """The works of one plan. ``ready`` is told of each node that may start, ``ended`` of each that failed or is
+    blocked or done.
+    """
+
+    def __init__(self, plan: Plan, ready: Callable[[Work], None], ended: Callable[[Work], None]) -> None:
+        self._plan = plan
+        self._graph = plan.graph
+        self._ready = ready
+        self._ended = ended
+        self._works: dict[Node, Work] = {
+            node: Work(node, step, rank) for rank, (node, step) in enumerate(plan.steps.items()) if not is_done(step)
+        }
+        for work in self._works.values():
+            work.pending = sum(first in self._works for first, _ in self._graph.before(work.node))
+
+    def __iter__(self) -> Iterator[Work]:
+        return iter(self._works.values())
+
+    def get(self, node: Node) -> Work | None:
+        """The work on ``node``, None where the plan found nothing to do."""
+        return self._works.get(node)
+
+    def start(self) -> None:
+        """Declare ready what waits for nothing: all of it first, so that who is asked sees the whole."""
+        first = [work for work in self._works.values() if not work.pending]
+        for work in first:
+            work.state = State.READY
+        for work in first:
+            self._ready(work)
+
+    def tags(self, root: Work) -> list[Work]:
+        """The tags that still wait for ``root``, in the order of the specs."""
+        return [work for work in self._after(root, Edge.NEED) if work.node.kind is Kind.TAG and work.state is State.WAITING]
+
+    def needed(self, work: Work) -> bool:
+        """Whether a manifest or index that is not settled needs ``work``."""
+        return any(then.node.kind is not Kind.TAG and not then.settled for then in self._after(work, Edge.NEED))
+
+    def done(self, work: Work) -> None:
+        """``work`` is where it shall be."""
+        work.state = State.DONE
+        self._ended(work)
+        for then in [*self._after(work), *work.extra]:
+            self._release(then)
+        work.extra = []
+
+    def again(self, work: Work) -> None:
+        """``work`` is to be tried again, as its fields say now."""
+        work.state = State.READY
+        self._ready(work)
+
+    def fail(self, work: Work, cause: str) -> None:
+        """``work`` cannot be done: block what needs it, and let what was to be mounted from it find another way."""
+        work.state, work.cause = State.FAILED, cause
+        orphans = [work]
+        stack = [work]
+        self._ended(work)
+        while stack:
+            failed = stack.pop()
+            for then in self._after(failed, Edge.NEED):
+                if not then.settled and then.state is not State.RUNNING:  # the registry will judge what is under way
+                    then.state, then.blocker = State.BLOCKED, work
+                    orphans.append(then)
+                    stack.append(then)
+                    self._ended(then)
+        for orphan in orphans:
+            self._elect([*self._after(orphan, Edge.MOUNT), *orphan.extra])
+            orphan.extra = []
+
+    def revive(self, manifest: Work, named: Iterable[str]) -> bool:
+        """The registry says that ``manifest``'s parts are missing: send those again, without asking, then it.
+
+        ``named`` are the digests in its answer; where it names none of the parts, all that were only observed or
+        mounted are sent. False where it has said so too often.
+        """
+        if manifest.revivals >= REVIVALS:
+            return False
+        manifest.revivals += 1
+        parts = [first for first, edge in self._graph.before(manifest.node) if edge is Edge.NEED]
+        wanted = frozenset(named)
+        missing = [part for part in parts if part.name in wanted] or parts
+        if any(work.state is State.FAILED for part in missing if (work := self._works.get(part))):
+            return False
+        manifest.state, manifest.pending = State.WAITING, 0
+        restarted = []
+        for part in missing:
+            work = self._works.get(part)
+            if work is None:
+                work = self._works[part] = Work(part, self._plan.steps[part], len(self._works))
+                work.state = State.DONE
+            if work.state is State.DONE:
+                restarted.append(work)
+                work.state = State.READY
+                work.action = Action.UPLOAD if part.kind is Kind.BLOB else Action.PUT
+                work.mount_from, work.session = None, None
+                for then in self._after(work, Edge.NEED):
+                    if then.state is State.WAITING and then is not manifest:
+                        then.pending += 1
+            if not work.settled:
+                manifest.pending += 1
+        for work in restarted:
+            self._ready(work)
+        return bool(manifest.pending)
+
+    def _after(self, work: Work, edge: Edge | None = None) -> Iterator[Work]:
+        for node, kind in self._graph.after(work.node):
+            then = self._works.get(node)
+            if then is not None and (edge is None or kind is edge):
+                yield then
+
+    def _release(self, work: Work) -> None:
+        if work.state is not State.WAITING:
+            return
+        work.pending -= 1
+        if not work.pending:
+            work.state = State.READY
+            self._ready(work)
+
+    def _elect(self, waiting: Iterable[Work]) -> None:
+        by_digest: dict[str, list[Work]] = {}
+        for work in waiting:
+            if work.state is State.WAITING:
+                by_digest.setdefault(work.node.name, []).append(work)
+        for works in by_digest.values():
+            works.sort(key=lambda work: work.rank)
+            landing, rest = works[0], works[1:]
+            landing.action, landing.mount_from = Action.UPLOAD, landing.node.repository
+            after = self._mountable_after(landing)
+            for work in rest:
+                work.mount_from = landing.node.repository
+                after.extra.append(work)  # it goes on waiting, for another
+            self._release(landing)
+
+    def _mountable_after(self, landing: Work) -> Work:
+        """What the rest waits for: the landing itself, or, where the plan waited for a manifest, its first manifest."""
+        waited_for_manifest = any(
+            edge is Edge.MOUNT and first.kind is not Kind.BLOB for first, edge in self._graph.before(landing.node)
+        )
+        if not waited_for_manifest:
+            return landing
+        manifests = [then for then in self._after(landing, Edge.NEED) if not then.settled]
+        return min(manifests, key=lambda work: work.rank, default=landing)
