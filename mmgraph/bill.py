@@ -82,5 +82,7 @@ class Tally:
             uploaded=self._shares[Share.UPLOADED],
             shared=self._shares[Share.SHARED],
             downloaded=self._downloaded,
-            requests={registry: dict(sorted(counts.items())) for registry, counts in sorted(self._requests.items())},
+            requests={
+                registry: dict(sorted(counts.items())) for registry, counts in sorted(self._requests.items())
+            },
         )

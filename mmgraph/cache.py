@@ -16,7 +16,9 @@ from mmgraph.names import Digest
 from mmgraph.oci import digest_of
 from mmgraph.store import RawManifest
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS manifest (digest TEXT PRIMARY KEY, media_type TEXT, raw BLOB) WITHOUT ROWID"
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS manifest (digest TEXT PRIMARY KEY, media_type TEXT, raw BLOB) WITHOUT ROWID"
+)
 _BATCH = 256
 
 

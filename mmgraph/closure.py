@@ -158,4 +158,6 @@ def _agree(descriptor: Descriptor, document: Document) -> None:
             f"{descriptor.digest} has {len(document.raw)} bytes, and the index that lists it says {descriptor.size}"
         )
     if descriptor.is_index != isinstance(document, Index):
-        raise ContentError(f"{descriptor.digest} is listed as {descriptor.media_type} and is {document.media_type}")
+        raise ContentError(
+            f"{descriptor.digest} is listed as {descriptor.media_type} and is {document.media_type}"
+        )

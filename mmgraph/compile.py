@@ -179,7 +179,9 @@ class Compiler:
 
     def _silent_repositories(self) -> list[Repository]:
         """Repositories to write to in which no name of the set was found."""
-        found = {repository for (repository, _), look in self.evidence.looks.items() if look.digest is not None}
+        found = {
+            repository for (repository, _), look in self.evidence.looks.items() if look.digest is not None
+        }
         wanted = dict.fromkeys(image.spec.destination.repository for image in self._changed())
         return [repository for repository in wanted if repository not in found]
 

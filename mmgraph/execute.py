@@ -14,17 +14,27 @@ import random
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from mmgraph.account import Account, End
 from mmgraph.clock import Clock
 from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
-from mmgraph.events import Draining, Ended, Finished, Landed, Moved, Notice, Reporter, Retried, Started, Surprise
+from mmgraph.events import (
+    Draining,
+    Ended,
+    Finished,
+    Landed,
+    Moved,
+    Notice,
+    Reporter,
+    Retried,
+    Started,
+    Surprise,
+)
 from mmgraph.evidence import Look
 from mmgraph.graph import Kind, Node
 from mmgraph.names import Digest, Registry, Repository
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.ready import Lane, ReadyQueue
-from mmgraph.store import Operation, RawManifest, Transport
+from mmgraph.store import RawManifest, Transport
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work
 
@@ -40,35 +50,6 @@ _MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN
 _PASSING = frozenset({408, 429})
 _SESSION_LOST = frozenset({401, 404, 416})
 _FINAL = frozenset({"NAME_UNKNOWN", "DENIED", "UNAUTHORIZED", "UNSUPPORTED"})
-
-
-class End(msgspec.Struct, frozen=True):
-    """What became of one spec: created, moved, unchanged, failed, blocked (by a node that failed) or stopped."""
-
-    goal: Goal
-    outcome: str
-    cause: str = ""
-
-
-class Account(msgspec.Struct, frozen=True):
-    """What happened, to hold against the plan's bill. Bytes count blobs."""
-
-    ends: Sequence[End]
-    downloaded: int
-    uploaded: int
-    mounted: int
-    surprises: Sequence[str]
-    requests: Mapping[Registry, Mapping[Operation, int]]
-    seconds: float
-
-    @property
-    def complete(self) -> bool:
-        """Whether every destination is confirmed to name what it shall (I5)."""
-        return all(end.outcome in ("created", "moved", "unchanged") for end in self.ends)
-
-    def count(self, outcome: str) -> int:
-        """How many specs ended so."""
-        return sum(end.outcome == outcome for end in self.ends)
 
 
 class Execution:
@@ -177,7 +158,10 @@ class Execution:
                 group = {first.registry: first}
                 if first.action is Action.UPLOAD:
                     for work in works:
-                        if work.action is Action.UPLOAD and self._source(work).registry == self._source(first).registry:
+                        if (
+                            work.action is Action.UPLOAD
+                            and self._source(work).registry == self._source(first).registry
+                        ):
                             group.setdefault(work.registry, work)
                 together = tuple(group.values())
                 works = [work for work in works if work not in together]  # noqa: PLW2901 - what is left of them
@@ -293,7 +277,9 @@ class Execution:
         if isinstance(error, RegistryError):
             passing = error.status in _PASSING or error.status >= 500
             # A session can be gone (404, 416) and a token run out (401) in mid-upload; a source's 404 is final.
-            passing = passing or (error.status in _SESSION_LOST and not outcome.of_source and not _is_denied(error))
+            passing = passing or (
+                error.status in _SESSION_LOST and not outcome.of_source and not _is_denied(error)
+            )
             return passing and work.attempts < _ATTEMPTS
         return isinstance(error, NetworkError) and work.attempts < _ATTEMPTS
 
@@ -327,7 +313,10 @@ class Execution:
         if not sees:
             self._blind.add(repository.registry)
             self._report(
-                Notice(repository.registry, "does not show what it has by mounting: asking by HEAD before each upload")
+                Notice(
+                    repository.registry,
+                    "does not show what it has by mounting: asking by HEAD before each upload",
+                )
             )
 
     # Manifests, indexes, tags
@@ -397,7 +386,8 @@ class Execution:
         if digest in (tag.step.old, tag.digest):
             return True
         self._ledger.fail(
-            tag, f"moved meanwhile: {tag.node} named {tag.step.old or 'nothing'}, and names {digest or 'nothing'} now"
+            tag,
+            f"moved meanwhile: {tag.node} named {tag.step.old or 'nothing'}, and names {digest or 'nothing'} now",
         )
         return False
 

@@ -115,7 +115,9 @@ class Graph:
         """For each node the heaviest way from it, itself included, to a node that nothing comes after."""
         longest: dict[Node, int] = {}
         for node in reversed(self.order()):
-            longest[node] = weight(node) + max((longest[then] for then in self._digraph.succ[node]), default=0)
+            longest[node] = weight(node) + max(
+                (longest[then] for then in self._digraph.succ[node]), default=0
+            )
         return longest
 
     def dependants(self, nodes: Iterable[Node]) -> set[Node]:

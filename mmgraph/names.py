@@ -6,6 +6,7 @@ input, raises ``SpecError`` and nothing else, and reads back what ``str()`` of i
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final, Self
 
@@ -23,7 +24,9 @@ _HOST: Final = re.compile(
     r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:.]+\])"
     r"(?::[0-9]{1,5})?"
 )
-_COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+_COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH: Final = re.compile(f"{_COMPONENT}(?:/{_COMPONENT})*")
+_HOST_MARK: Final = re.compile(r"[.:\[A-Z]")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
 _HEX: Final = re.compile(r"[0-9a-f]+")
@@ -102,7 +105,7 @@ class Registry(str):
         if port.isdigit() and not text.endswith("]") and not 0 < int(port) < 65536:
             raise SpecError(f"{quote(text)} is not a registry: the port is not between 1 and 65535")
         text = text.lower()
-        if not any(c in ".:[" for c in text) and text != "localhost":
+        if text != "localhost" and not _HOST_MARK.search(text):
             # "MIRROR/app" is an image on a host, "mirror/app" one on Docker Hub: the host's case must stay.
             text = text.upper()
         return cls(HUB if text in _HUB_ALIASES else text)
@@ -161,38 +164,17 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
                 f"{quote_reference(text)} is not an image: what follows an @ is a digest (sha256:…),"
                 " and credentials have no place in a name"
             )
+        # A tag has no slash; a colon before the last slash is a port's.
+        colon = name.rfind(":", name.rfind("/") + 1)
+        tag = name[colon + 1 :] if colon >= 0 else None
         try:
             digest = Digest.parse(digest_text) if at else None
+            if tag is not None and not _TAG.fullmatch(tag):
+                raise SpecError(f"{quote(tag)} is not a tag (letters, digits, _ . -, at most 128)")
+            repository = _repository(name if tag is None else name[:colon])
         except SpecError as error:
             raise SpecError(f"{quote(text)} is not an image: {error}") from None
-        head, slash, rest = name.partition("/")
-        if slash and (head == "localhost" or any(c in ".:[" or c.isupper() for c in head)):
-            host, remainder = head, rest
-        else:
-            host, remainder = HUB, name
-        path, colon, tag = remainder.partition(":")
-        if colon and not _TAG.fullmatch(tag):
-            raise SpecError(
-                f"{quote(text)} is not an image: {quote(tag)} is not a tag"
-                " (letters, digits, _ . -, at most 128)"
-            )
-        try:
-            registry = Registry.parse(host)
-        except SpecError as error:
-            raise SpecError(f"{quote(text)} is not an image: {error}") from None
-        if registry == HUB and path and "/" not in path:
-            path = f"library/{path}"
-        if not path or not all(_COMPONENT.fullmatch(part) for part in path.split("/")):
-            hint = f"; write {quote(path.lower())}" if path != path.lower() else ""
-            raise SpecError(
-                f"{quote(text)} is not an image: {quote(path)} is not a repository"
-                f" (lower-case letters and digits, joined by . _ - and /){hint}"
-            )
-        if len(path) > _REPOSITORY_LIMIT:
-            raise SpecError(
-                f"{quote(text)} is not an image: the repository is longer than {_REPOSITORY_LIMIT} characters"
-            )
-        return cls(Repository(registry, path), tag if colon else None if digest else "latest", digest)
+        return cls(repository, "latest" if tag is None and digest is None else tag, digest)
 
     @property
     def goal(self) -> Reference:
@@ -203,6 +185,26 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{self.repository}{tag}{digest}"
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _repository(name: str) -> Repository:
+    """Return the repository that ``name`` spells, with or without its host; sets of specs name each one often."""
+    head, slash, path = name.partition("/")
+    if slash and (head == "localhost" or _HOST_MARK.search(head)):
+        registry = Registry.parse(head)
+    else:
+        registry, path = Registry(HUB), name
+    if registry == HUB and path and "/" not in path:
+        path = f"library/{path}"
+    if len(path) > _REPOSITORY_LIMIT:
+        raise SpecError(f"the repository is longer than {_REPOSITORY_LIMIT} characters")
+    if not _PATH.fullmatch(path):
+        hint = f"; write {quote(path.lower())}" if path != path.lower() else ""
+        raise SpecError(
+            f"{quote(path)} is not a repository (lower-case letters and digits, joined by . _ - and /){hint}"
+        )
+    return Repository(registry, path)
 
 
 # containerd/platforms, normalizeOS and normalizeArch.

@@ -132,7 +132,10 @@ class Planner:
     """
 
     def __init__(
-        self, evidence: Evidence, documents: Mapping[Digest, Document], committed_only: Iterable[Registry] = ()
+        self,
+        evidence: Evidence,
+        documents: Mapping[Digest, Document],
+        committed_only: Iterable[Registry] = (),
     ) -> None:
         self._evidence = evidence
         self._documents = documents
@@ -227,7 +230,11 @@ class Planner:
                 known = self._evidence.known(repository, document.digest)
                 action = Action.PRESENT if known.presence is Presence.PRESENT else Action.PUT
                 self._steps[node] = Step(
-                    action, known.reason, len(document.raw), labels.get(document.digest, ""), image.spec.source.repository
+                    action,
+                    known.reason,
+                    len(document.raw),
+                    labels.get(document.digest, ""),
+                    image.spec.source.repository,
                 )
             for blob in document.blobs:
                 blob_node = Node(Kind.BLOB, repository, blob.digest)
@@ -273,7 +280,11 @@ class Planner:
                 self._graph.join(after, node, Edge.MOUNT)
             return Share.MOUNTED
         self._steps[node] = Step(
-            Action.UPLOAD, known.reason, blob.size, source=source, proven_absent=known.presence is Presence.ABSENT
+            Action.UPLOAD,
+            known.reason,
+            blob.size,
+            source=source,
+            proven_absent=known.presence is Presence.ABSENT,
         )
         self._landings[registry, digest] = manifest if registry in self._committed_only else node
         if digest not in self._read:
@@ -299,7 +310,9 @@ class Planner:
             if registry not in self._probed:
                 self._probed.add(registry)
                 self._tally.request(registry, Operation.PROBE)
-        if step.action in (Action.CREATE, Action.MOVE) or (step.action is Action.PUT and not self._rides(node)):
+        if step.action in (Action.CREATE, Action.MOVE) or (
+            step.action is Action.PUT and not self._rides(node)
+        ):
             self._tally.request(registry, Operation.PUT_MANIFEST)
 
     def _rides(self, node: Node) -> bool:

@@ -36,7 +36,11 @@ class ReadyQueue(Generic[T]):
 
     def lanes(self) -> Iterator[Lane]:
         """The lanes that have items, the one with the most urgent item first."""
-        return iter(sorted((lane for lane, heap in self._lanes.items() if heap), key=lambda lane: self._lanes[lane][0]))
+        return iter(
+            sorted(
+                (lane for lane, heap in self._lanes.items() if heap), key=lambda lane: self._lanes[lane][0]
+            )
+        )
 
     def head(self, lane: Lane) -> T | None:
         """The lane's most urgent item, left where it is."""

@@ -106,7 +106,9 @@ class Destination(Protocol):
 class Writer(Protocol):
     """What changes a place."""
 
-    async def start(self, repository: Repository, digest: Digest, mount_from: Repository | None) -> Upload | None:
+    async def start(
+        self, repository: Repository, digest: Digest, mount_from: Repository | None
+    ) -> Upload | None:
         """POST an upload that asks for a mount from ``mount_from`` (the repository itself: "is it there already?").
 
         ``mount_from=None`` asks for a plain session: for a blob that the registry said to hold, and does not.
@@ -120,7 +122,9 @@ class Writer(Protocol):
         """POST the self-mount of a blob known to be there: whether the registry answers 201."""
         ...
 
-    async def send(self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes]) -> None:
+    async def send(
+        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes]
+    ) -> None:
         """PUT the whole blob into the session and commit it as ``digest``. A stream is consumed once, never replayed.
 
         Whatever ``body`` raises aborts the request before its last byte and is raised from here.
@@ -131,7 +135,9 @@ class Writer(Protocol):
         """DELETE the session, at best effort: never raises, never asks for wider rights (I3)."""
         ...
 
-    async def put_manifest(self, repository: Repository, name: str, digest: Digest, manifest: RawManifest) -> None:
+    async def put_manifest(
+        self, repository: Repository, name: str, digest: Digest, manifest: RawManifest
+    ) -> None:
         """PUT ``manifest`` by tag or digest and see it confirmed: by the answer's digest, else by reading it back."""
         ...
 

@@ -131,7 +131,9 @@ class _Attempt:
             early = asyncio.create_task(self._whole())
         try:
             started = await asyncio.gather(*(self._start(target) for target in transfer.targets))
-            waiting = [(t, o) for t, o in zip(transfer.targets, started, strict=True) if isinstance(o, Upload)]
+            waiting = [
+                (t, o) for t, o in zip(transfer.targets, started, strict=True) if isinstance(o, Upload)
+            ]
             sent: dict[Repository, Outcome] = {}
             if waiting:
                 targets = [target for target, _ in waiting]
@@ -187,7 +189,10 @@ class _Attempt:
             pump = asyncio.create_task(tee.pump())
             try:
                 return await asyncio.gather(
-                    *(self._put_branch(target, branch) for target, branch in zip(targets, tee.branches, strict=True))
+                    *(
+                        self._put_branch(target, branch)
+                        for target, branch in zip(targets, tee.branches, strict=True)
+                    )
                 )
             finally:
                 pump.cancel()
@@ -263,7 +268,9 @@ class _Attempt:
         breaks, mark = 0, 0
         while True:
             try:
-                async with self._transport.blob(transfer.source, transfer.digest, transfer.size, offset) as stream:
+                async with self._transport.blob(
+                    transfer.source, transfer.digest, transfer.size, offset
+                ) as stream:
                     async for chunk in stream:
                         offset += len(chunk)
                         yield chunk

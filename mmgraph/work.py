@@ -82,7 +82,9 @@ class Ledger:
         self._ready = ready
         self._ended = ended
         self._works: dict[Node, Work] = {
-            node: Work(node, step, rank) for rank, (node, step) in enumerate(plan.steps.items()) if not is_done(step)
+            node: Work(node, step, rank)
+            for rank, (node, step) in enumerate(plan.steps.items())
+            if not is_done(step)
         }
         for work in self._works.values():
             work.pending = sum(first in self._works for first, _ in self._graph.before(work.node))
@@ -104,11 +106,17 @@ class Ledger:
 
     def tags(self, root: Work) -> list[Work]:
         """The tags that still wait for ``root``, in the order of the specs."""
-        return [work for work in self._after(root, Edge.NEED) if work.node.kind is Kind.TAG and work.state is State.WAITING]
+        return [
+            work
+            for work in self._after(root, Edge.NEED)
+            if work.node.kind is Kind.TAG and work.state is State.WAITING
+        ]
 
     def needed(self, work: Work) -> bool:
         """Whether a manifest or index that is not settled needs ``work``."""
-        return any(then.node.kind is not Kind.TAG and not then.settled for then in self._after(work, Edge.NEED))
+        return any(
+            then.node.kind is not Kind.TAG and not then.settled for then in self._after(work, Edge.NEED)
+        )
 
     def done(self, work: Work) -> None:
         """``work`` is where it shall be."""
@@ -132,7 +140,9 @@ class Ledger:
         while stack:
             failed = stack.pop()
             for then in self._after(failed, Edge.NEED):
-                if not then.settled and then.state is not State.RUNNING:  # the registry will judge what is under way
+                if (
+                    not then.settled and then.state is not State.RUNNING
+                ):  # the registry will judge what is under way
                     then.state, then.blocker = State.BLOCKED, work
                     orphans.append(then)
                     stack.append(then)
@@ -208,7 +218,8 @@ class Ledger:
     def _mountable_after(self, landing: Work) -> Work:
         """What the rest waits for: the landing itself, or, where the plan waited for a manifest, its first manifest."""
         waited_for_manifest = any(
-            edge is Edge.MOUNT and first.kind is not Kind.BLOB for first, edge in self._graph.before(landing.node)
+            edge is Edge.MOUNT and first.kind is not Kind.BLOB
+            for first, edge in self._graph.before(landing.node)
         )
         if not waited_for_manifest:
             return landing
