@@ -31,7 +31,7 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
 _HEX: Final = re.compile(r"[0-9a-f]+")
 _DIGEST_LIKE: Final = re.compile(r"(?:sha|md|blake)[a-z0-9+._-]*:?[0-9a-zA-Z]*")
-_REFERENCE_LIMIT: Final = 255 + 1 + 128 + 1 + 7 + 128
+_REFERENCE_LIMIT: Final = 255 + 1 + 255 + 1 + 128 + 1 + 7 + 128
 _REPOSITORY_LIMIT: Final = 255
 _QUOTED_LIMIT: Final = 120
 
@@ -189,7 +189,7 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
 
 @functools.lru_cache(maxsize=1 << 16)
 def _repository(name: str) -> Repository:
-    """Return the repository that ``name`` spells, with or without its host; sets of specs name each one often."""
+    """Return the repository ``name`` spells, with or without a host; sets of specs name each one often."""
     head, slash, path = name.partition("/")
     if slash and (head == "localhost" or _HOST_MARK.search(head)):
         registry = Registry.parse(head)
