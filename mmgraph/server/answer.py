@@ -1,12 +1,14 @@
-"""What a handler says: an Answer, or a Refusal in the words of the distribution-spec. Knows nothing of sockets."""
+"""What a handler says: an Answer, or a Refusal in the distribution-spec's words. Knows nothing of sockets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 
 class Code(StrEnum):

@@ -1,14 +1,10 @@
-"""The server: which handler answers which request, and the life of the listening socket. Knows no rule of its own."""
+"""The server: which handler answers which request, and the life of its socket. Has no rule of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Callable
-from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
@@ -25,6 +21,12 @@ from mmgraph.server.manifests import Manifests
 from mmgraph.server.routes import Target, checked_repository, target
 from mmgraph.server.storage import MemoryStorage, Storage
 from mmgraph.store import Operation
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
 
 _LOGGER: Final = logging.getLogger("mmgraph.server")
 _GRACE: Final = 1.0
@@ -93,12 +95,14 @@ class RegistryServer:
         self._blobs.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(request, target(request.method, request.path), self._clock, self._closing)
+        asked = target(request.method, request.path)
+        exchange = Exchange(request, asked, self._clock, self._closing, self.log)
         self.log.begin()
         try:
             return await exchange.send(await self._answer(exchange))
         finally:
-            self.log.end(exchange.logged())
+            exchange.log()
+            self.log.end()
 
     async def _answer(self, exchange: Exchange) -> Answer:
         try:

@@ -9,16 +9,18 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
 
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.server.answer import Answer, Code, Refusal
-from mmgraph.server.exchange import Exchange
 from mmgraph.server.log import Extra, Kind
 from mmgraph.store import Operation
+
+if TYPE_CHECKING:
+    from mmgraph.server.exchange import Exchange
 
 _FORM_LIMIT: Final = 64 * 1024
 _READS: Final[frozenset[Kind]] = frozenset(
@@ -87,12 +89,12 @@ class _Token(msgspec.Struct, frozen=True):
 class Bearer:
     """Opaque tokens for scopes, issued at ``/token`` (distribution, "Token Authentication Specification").
 
-    ``life`` is a token's in seconds. Without credentials tokens are for ``pull`` only, or with ``anonymous`` off
-    refused. No token is ever good for a repository that a glob of ``denied`` matches. ``realm`` replaces the URL
-    that challenges name, ``service`` is what they call the registry. ``refresh_token`` is taken by POST as well as
-    the password, and ``post_status`` is what POST answers where it is not served (404 as GCR, 400 as ACR).
-    ``first_scope_only`` grants a token nothing but its first scope. ``cancel`` is the action that ending an upload
-    session needs: ``delete`` at distribution.
+    ``life`` is a token's in seconds. Without credentials tokens are for ``pull`` only, or with ``anonymous``
+    off refused. No token is good for a repository that a glob of ``denied`` matches. ``realm`` replaces the
+    URL that challenges name, ``service`` is what they call the registry. ``refresh_token`` is taken by POST
+    as well as the password; ``post_status`` is POST's answer where it is not served (404 at GCR, 400 at ACR).
+    ``first_scope_only`` grants a token nothing but its first scope. ``cancel`` is the action that ending an
+    upload session needs: ``delete`` at distribution.
     """
 
     def __init__(
@@ -149,7 +151,7 @@ class Bearer:
         raise Refusal(401, Code.UNAUTHORIZED, "a token is needed", headers={"WWW-Authenticate": challenge})
 
     async def token(self, exchange: Exchange) -> Answer:
-        """Issue a token for what was asked and is allowed; nothing allowed is a token for nothing, not an error."""
+        """Issue a token for what was asked and is allowed; that may be nothing, which is no error."""
         if exchange.request.method == "POST":
             if self._post_status:
                 raise Refusal(self._post_status, Code.UNSUPPORTED, "tokens are issued by GET")

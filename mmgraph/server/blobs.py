@@ -1,20 +1,23 @@
-"""The blob half of the distribution-spec: reading blobs, upload sessions, mounts. Knows storage, not sockets."""
+"""The blob half of the distribution-spec: blobs, upload sessions, mounts. Knows storage, not sockets."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mmgraph.errors import SpecError
-from mmgraph.names import Digest
 from mmgraph.server.answer import Answer, Code, Refusal, Slice
 from mmgraph.server.documents import parse
-from mmgraph.server.exchange import Exchange
-from mmgraph.server.faults import Quirks
 from mmgraph.server.routes import checked_digest, checked_repository, checked_session
-from mmgraph.server.storage import Storage, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmgraph.names import Digest
+    from mmgraph.server.exchange import Exchange
+    from mmgraph.server.faults import Quirks
+    from mmgraph.server.storage import Storage, Upload
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _CONTENT_RANGE: Final = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?")
@@ -48,7 +51,7 @@ class Blobs:
         self._sessions.clear()
 
     async def get(self, exchange: Exchange) -> Answer:
-        """GET or HEAD of a blob, with a single range (RFC 9110, 14.2); any other range is ignored, as it may be."""
+        """GET or HEAD of a blob, with a single range; any other is ignored, as RFC 9110 (14.2) lets it be."""
         repository, digest = exchange.target.repository, checked_digest(exchange.target.name)
         size = self._storage.blob_size(repository, digest)
         if size is None:
@@ -75,8 +78,8 @@ class Blobs:
     async def post(self, exchange: Exchange, may_pull: Callable[[str], bool]) -> Answer:
         """Open a session, mount, or take a whole blob (POST with ``digest``).
 
-        ``may_pull`` says whether the request is allowed to read another repository; where it is not, a mount is
-        not granted and the answer is a session, as if the blob were not there.
+        ``may_pull`` says whether the request may read another repository; where it may not, a mount is not
+        granted and the answer is a session, as if the blob were not there.
         """
         repository, query = exchange.target.repository, exchange.request.query
         mount, source, digest = query.get("mount"), query.get("from"), query.get("digest")

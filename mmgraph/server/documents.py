@@ -1,4 +1,4 @@
-"""What a registry must understand of a manifest: media type, references, subject. Knows no storage and no HTTP.
+"""What a registry must understand of a manifest: type, references, subject. Knows no storage and no HTTP.
 
 It is deliberately apart from ``mmgraph.oci``: the tests' opponent must not share the client's mistakes.
 """
@@ -40,7 +40,7 @@ class Document(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] | None = None
 
     def blobs(self) -> list[Digest]:
-        """Return the blobs that must be in the repository: config and layers, those with ``urls`` excepted."""
+        """Return the blobs that must be in the repository: config and layers, but those with ``urls``."""
         named = [*([self.config] if self.config else []), *(self.layers or [])]
         return [Digest.parse(one.digest) for one in named if not one.urls]
 
@@ -50,7 +50,7 @@ class Document(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def guessed_type(self) -> str:
-        """The media type: the document's own word, else what its fields are (image-spec lets mediaType out)."""
+        """The media type: the document's own word, else what its fields are (mediaType is optional)."""
         return self.media_type or (INDEX if self.manifests is not None else MANIFEST)
 
     @property

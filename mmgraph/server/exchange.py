@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from mmgraph.clock import Clock
 from mmgraph.server.answer import Answer, Code, Refusal, Slice
 from mmgraph.server.faults import Action, Cut, Delay, Drop, Flip, Headers, Redirect, Refuse, Stall
-from mmgraph.server.log import Request, shown_headers
-from mmgraph.server.routes import Target
+from mmgraph.server.log import Request, RequestLog, shown_headers
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Iterator
+
+    from mmgraph.clock import Clock
+    from mmgraph.server.routes import Target
 
 _PIECE: Final = 256 * 1024
 
@@ -21,7 +24,7 @@ class Exchange:
     """One request, from its head to the last byte of its answer."""
 
     def __init__(
-        self, request: web.BaseRequest, target: Target, clock: Clock, closing: asyncio.Event
+        self, request: web.BaseRequest, target: Target, clock: Clock, closing: asyncio.Event, log: RequestLog
     ) -> None:
         self.request = request
         self.target = target
@@ -32,6 +35,8 @@ class Exchange:
         self.status = 0
         self._clock = clock
         self._closing = closing
+        self._log = log
+        self._logged = False
 
     @property
     def name(self) -> str:
@@ -44,9 +49,12 @@ class Exchange:
         """Whether the request asks for a mount."""
         return "mount" in self.request.query
 
-    def logged(self) -> Request:
-        """Return the log's entry for what has happened so far."""
-        return Request(
+    def log(self) -> None:
+        """Write what has happened to the log, once: at the end, or when the plan falls silent for good."""
+        if self._logged:
+            return
+        self._logged = True
+        entry = Request(
             method=self.request.method,
             path=self.request.path,
             kind=self.target.kind,
@@ -60,6 +68,7 @@ class Exchange:
             fault=",".join(type(action).__name__ for action in self.actions),
             scopes=self.scopes,
         )
+        self._log.keep(entry)
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the request's body in pieces. Raises ``ConnectionResetError`` where it ends early."""
@@ -121,7 +130,7 @@ class Exchange:
         return None
 
     async def send(self, answer: Answer) -> web.StreamResponse:
-        """Send ``answer`` as the faults leave it. Raises ``ConnectionResetError`` where the connection ends early."""
+        """Send ``answer`` as the faults leave it. Raises ``ConnectionResetError`` where they cut it short."""
         try:
             if any(isinstance(action, Drop) for action in self.actions):
                 self._close()
@@ -164,6 +173,7 @@ class Exchange:
         """Stall until the server closes, or close the connection at once: what the plan says of this side."""
         self.status = 0
         if any(isinstance(action, Stall) and action.request == request for action in self.actions):
+            self.log()
             await self._closing.wait()
         self._close()
 

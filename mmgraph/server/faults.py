@@ -1,17 +1,20 @@
-"""What a registry does wrong on purpose: rules that pick requests, actions that spoil them, and quirks of real ones.
+"""What a registry does wrong on purpose: rules that pick requests, actions that spoil them, quirks.
 
-Knows what a rule matches and when it fires; how an action is carried out on the wire is the exchange's business.
+Knows what a rule matches and when it fires; how an action is done on the wire is the exchange's business.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import random
-from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from mmgraph.server.log import Kind
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mmgraph.server.log import Kind
 
 
 class Refuse(msgspec.Struct, frozen=True, tag=True):
@@ -30,7 +33,7 @@ class Delay(msgspec.Struct, frozen=True, tag=True):
 
 
 class Stall(msgspec.Struct, frozen=True, tag=True):
-    """Fall silent with the connection open: after ``after`` bytes of the answer's body, or of the request's."""
+    """Fall silent and keep the connection: after ``after`` bytes of the answer's body, or the request's."""
 
     after: int = 0
     request: bool = False
@@ -44,7 +47,7 @@ class Cut(msgspec.Struct, frozen=True, tag=True):
 
 
 class Drop(msgspec.Struct, frozen=True, tag=True):
-    """Close the connection without an answer: before anything is done or, ``effect``, after (a lost answer)."""
+    """Close the connection without an answer: before anything is done or, with ``effect``, after it."""
 
     effect: bool = False
 
@@ -74,9 +77,9 @@ Action = Refuse | Delay | Stall | Cut | Drop | Flip | Headers | Redirect
 class Rule(msgspec.Struct, frozen=True):
     """Which requests an action is done to.
 
-    All that is given must match; ``repository`` and ``name`` (tag, digest or session) are globs, ``mount`` is
-    whether a mount is asked for. Of the matching requests the first ``skip`` are spared and the next ``count``
-    hit (None: all), each with ``probability``.
+    All given must match; ``repository`` and ``name`` (tag, digest or session) are globs, ``mount`` is
+    whether a mount is asked for. Of the matching requests the first ``skip`` are spared and the next
+    ``count`` hit (None: all), each with ``probability``.
     """
 
     action: Action
@@ -124,7 +127,7 @@ class Quirks(msgspec.Struct, frozen=True):
 
 
 class FaultPlan:
-    """Rules asked in order, each counting for itself; every rule that fires does its action. Seeded, so repeatable."""
+    """Rules asked in order, each counting for itself; every rule that fires does its action. Repeatable."""
 
     def __init__(self, rules: Iterable[Rule] = (), *, quirks: Quirks | None = None, seed: int = 0) -> None:
         self.quirks = quirks or Quirks()

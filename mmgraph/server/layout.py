@@ -1,4 +1,4 @@
-"""LayoutStorage: a directory in which every repository is an OCI image layout. Knows files, and nothing of HTTP.
+"""LayoutStorage: a directory in which every repository is an OCI image layout. Knows files, not HTTP.
 
 ``DIR/<repository>/{oci-layout,index.json,blobs/<algorithm>/<hex>}`` (image-spec, image-layout.md), so that
 ``skopeo … oci:DIR/<repository>:<tag>`` reads what was pushed, and what skopeo wrote there is served.
@@ -13,17 +13,20 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
 
 from mmgraph.errors import SpecError
 from mmgraph.names import Digest, Repository
 from mmgraph.server.documents import DOCKER_LIST, INDEX, LIMIT, parse
-from mmgraph.server.storage import Upload
 from mmgraph.store import RawManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from mmgraph.server.storage import Upload
 
 _TAG_ANNOTATION: Final = "org.opencontainers.image.ref.name"
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -119,9 +122,9 @@ class _FileUpload:
 class LayoutStorage:
     """Repositories as OCI layouts under ``directory``, which is made where it is missing.
 
-    Files are the truth and are looked at again whenever an index.json has changed, so other programs may write
-    layouts there. Symbolic links are not followed. Raises ``SpecError`` for a directory that is itself a layout and
-    for repositories whose files would lie inside another's.
+    Files are the truth and are looked at again whenever an index.json has changed, so other programs may
+    write layouts there. Symbolic links are not followed. Raises ``SpecError`` for a directory that is
+    itself a layout and for repositories whose files would lie inside another's.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -164,7 +167,7 @@ class LayoutStorage:
         return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb")
 
     def mount(self, source: str, target: str, digest: Digest) -> bool:
-        """Make the blob of repository ``source`` one of ``target`` too, by a hard link where the disk can."""
+        """Make the blob of ``source`` one of ``target`` too, by a hard link where the disk can."""
         held = self._blob(source, digest)
         if self._regular(held) is None:
             return False
@@ -186,14 +189,14 @@ class LayoutStorage:
         return _FileUpload(self, repository, algorithm, self._upload_path())
 
     def manifest(self, repository: str, digest: Digest) -> RawManifest | None:
-        """Return the manifest and the media type it was put with, None where the repository does not hold it."""
+        """Return the manifest and the media type it was put with, None where it is not there."""
         layout = self._layout(repository)
         media_type = layout.types.get(digest) if layout else None
         raw = None if media_type is None else self._read(repository, digest)
         return None if media_type is None or raw is None else RawManifest(raw, media_type)
 
     def manifests(self, repository: str) -> Iterable[Digest]:
-        """Return the digests of the repository's manifests and indexes, those that only an index names too."""
+        """Return the digests of the repository's manifests and indexes, also those that only an index names."""
         layout = self._layout(repository)
         return tuple(layout.types) if layout else ()
 
@@ -205,7 +208,7 @@ class LayoutStorage:
     def put_manifest(
         self, repository: str, digest: Digest, manifest: RawManifest, tags: Collection[str] = ()
     ) -> None:
-        """Keep a manifest and make each of ``tags`` name it: the blob first, then index.json by one rename."""
+        """Keep a manifest and make each of ``tags`` name it: the blob first, then index.json by a rename."""
         path = self.prepare_blob(repository, digest)
         if self._regular(path) is None:
             self._write(path, manifest.raw)
@@ -316,7 +319,7 @@ def _list(
     if not new and not known:
         new = [_Entry(str(digest), len(manifest.raw), manifest.media_type)]
     entries = [*index.manifests, *new]
-    # An untagged entry is needed only where nothing else leads to the manifest: no entry with a tag, no parent.
+    # An untagged entry is needed only where nothing else leads to the manifest: no tagged entry, no parent.
     led_to = {(entry.digest, entry.media_type) for entry in entries if _TAG_ANNOTATION in entry.annotations}
     led_to |= {(child.digest, child.media_type) for child in parse(manifest.raw).manifests or []}
     kept: list[_Entry] = []

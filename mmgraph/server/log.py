@@ -1,14 +1,16 @@
-"""The requests a server has answered, for counting. Knows nothing of how they are answered, keeps no credential."""
+"""The requests a server has answered, for counting. Knows not how they are answered, keeps no credential."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from mmgraph.store import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 
 class Extra(StrEnum):
@@ -27,10 +29,10 @@ Kind = Operation | Extra
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request as it was answered.
 
-    ``name`` is the tag, the digest, or for an upload the digest asked for where there is one, else the session.
-    ``status`` is 0 where no answer was sent whole. ``bytes_received`` and ``bytes_sent`` count bodies. ``headers``
-    are the request's, in lower case; of ``authorization`` only the scheme is kept. ``fault`` names what a fault
-    plan did to it. ``scopes`` are those a token was asked for.
+    ``name`` is the tag, the digest, or for an upload the digest asked for where there is one, else the
+    session. ``status`` is 0 where no answer was sent whole. ``bytes_received`` and ``bytes_sent`` count
+    bodies. ``headers`` are the request's, in lower case; of ``authorization`` only the scheme is kept.
+    ``fault`` names what a fault plan did to it. ``scopes`` are those a token was asked for.
     """
 
     method: str
@@ -71,7 +73,7 @@ _HEADERS_LIMIT: Final = 64
 
 
 def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the first 64 headers with their names in lower case and no secret: I7, "no secret reaches a log"."""
+    """Return the first 64 headers, names in lower case, secrets left out: no secret reaches a log."""
     shown: dict[str, str] = {}
     for key, value in list(headers.items())[:_HEADERS_LIMIT]:
         name = key.lower()
@@ -101,10 +103,13 @@ class RequestLog:
         self.running += 1
         self.peak = max(self.peak, self.running)
 
-    def end(self, request: Request) -> None:
-        """Keep a request that has ended."""
-        self.running -= 1
+    def keep(self, request: Request) -> None:
+        """Append a request."""
         self._requests.append(request)
+
+    def end(self) -> None:
+        """Count a request that has ended."""
+        self.running -= 1
 
     def select(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import msgspec
@@ -13,11 +13,13 @@ from mmgraph.errors import SpecError
 from mmgraph.names import Digest
 from mmgraph.server.answer import Answer, Code, Refusal
 from mmgraph.server.documents import INDEX, LIMIT, Document, parse
-from mmgraph.server.exchange import Exchange
-from mmgraph.server.faults import Quirks
 from mmgraph.server.routes import checked_digest, checked_tag
-from mmgraph.server.storage import Storage
 from mmgraph.store import RawManifest
+
+if TYPE_CHECKING:
+    from mmgraph.server.exchange import Exchange
+    from mmgraph.server.faults import Quirks
+    from mmgraph.server.storage import Storage
 
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
@@ -103,7 +105,7 @@ class Manifests:
         return Answer(200, headers, msgspec.json.encode({"name": repository, "tags": tags}))
 
     async def referrers(self, exchange: Exchange) -> Answer:
-        """List the manifests whose subject is a digest, as an index; nothing is an empty index, never a 404."""
+        """List the manifests whose subject is a digest, as an index; none is an empty index, never a 404."""
         repository, subject = exchange.target.repository, checked_digest(exchange.target.name)
         wanted = exchange.request.query.get("artifactType")
         found = []
@@ -142,7 +144,7 @@ def _parsed(raw: bytes) -> Document:
 
 
 def _media_type(content_type: str, document: Document) -> str:
-    """Return the type to keep: what was sent without parameters, which must be the document's own where it has one."""
+    """Return the type to keep: what was sent, without parameters; the document's own must agree."""
     sent = content_type.partition(";")[0].strip() or document.guessed_type
     if not _MEDIA_TYPE.fullmatch(sent):
         raise Refusal(400, Code.MANIFEST_INVALID, "Content-Type is not a media type")

@@ -1,4 +1,4 @@
-"""What a method and a path ask for: a pure parser over the distribution-spec's endpoints. Knows no storage."""
+"""What a method and a path ask for: a pure parser of the distribution-spec's endpoints. Knows no storage."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ENDPOINTS: Final[tuple[tuple[re.Pattern[str], dict[str, Kind]], ...]] = (
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a request asks for; ``repository`` and ``name`` are as they were sent until they have been checked."""
+    """What a request asks for; ``repository`` and ``name`` are as they were sent, and yet to be checked."""
 
     kind: Kind
     repository: str = ""

@@ -1,6 +1,6 @@
 """Where a registry keeps repositories: the Storage interface, and MemoryStorage. Knows nothing of HTTP.
 
-Blobs belong to a repository: what one repository holds, another does not show until it is mounted or uploaded there.
+Blobs belong to a repository: what one holds, another does not show until it is mounted or uploaded there.
 Calls do not wait: they read and write local files or memory, a piece at a time.
 """
 
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection, Iterable, Mapping
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from mmgraph.names import Digest
-from mmgraph.store import RawManifest
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from mmgraph.names import Digest
+    from mmgraph.store import RawManifest
 
 
 class Upload(Protocol):
@@ -28,7 +30,7 @@ class Upload(Protocol):
         ...
 
     def commit(self, digest: Digest) -> bool:
-        """End the upload: keep the bytes as the blob ``digest``, or drop them and say False if they are not that."""
+        """End the upload: keep the bytes as the blob ``digest``, or drop them and say False."""
         ...
 
     def abandon(self) -> None:
@@ -56,7 +58,7 @@ class Storage(Protocol):
         ...
 
     def mount(self, source: str, target: str, digest: Digest) -> bool:
-        """Make the blob of repository ``source`` one of ``target`` too; False where ``source`` does not hold it."""
+        """Make the blob of ``source`` one of ``target`` too; False where ``source`` does not hold it."""
         ...
 
     def upload(self, repository: str, algorithm: str = "sha256") -> Upload:
@@ -64,7 +66,7 @@ class Storage(Protocol):
         ...
 
     def manifest(self, repository: str, digest: Digest) -> RawManifest | None:
-        """Return the manifest and the media type it was put with, None where the repository does not hold it."""
+        """Return the manifest and the media type it was put with, None where it is not there."""
         ...
 
     def manifests(self, repository: str) -> Iterable[Digest]:
@@ -152,7 +154,7 @@ class MemoryStorage:
         return io.BytesIO(data)
 
     def mount(self, source: str, target: str, digest: Digest) -> bool:
-        """Make the blob of repository ``source`` one of ``target`` too; False where ``source`` does not hold it."""
+        """Make the blob of ``source`` one of ``target`` too; False where ``source`` does not hold it."""
         data = self._get(source).blobs.get(digest)
         if data is None:
             return False
@@ -164,7 +166,7 @@ class MemoryStorage:
         return _MemoryUpload(self._make(repository).blobs, algorithm)
 
     def manifest(self, repository: str, digest: Digest) -> RawManifest | None:
-        """Return the manifest and the media type it was put with, None where the repository does not hold it."""
+        """Return the manifest and the media type it was put with, None where it is not there."""
         return self._get(repository).manifests.get(digest)
 
     def manifests(self, repository: str) -> Iterable[Digest]:
