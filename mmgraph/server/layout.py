@@ -196,7 +196,7 @@ class LayoutStorage:
         return None if media_type is None or raw is None else RawManifest(raw, media_type)
 
     def manifests(self, repository: str) -> Iterable[Digest]:
-        """Return the digests of the repository's manifests and indexes, also those that only an index names."""
+        """Return the digests of the repository's manifests and indexes, also those only an index names."""
         layout = self._layout(repository)
         return tuple(layout.types) if layout else ()
 
