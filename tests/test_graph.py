@@ -1,0 +1,108 @@
+"""The graph: orders, reachability, cycles. Small graphs are drawn in the docstrings; edges run from left to right."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmgraph.errors import InternalError
+from mmgraph.graph import Edge, Graph, Kind, Node
+from mmgraph.names import Registry, Repository
+
+REPOSITORY = Repository(Registry("r.example"), "a")
+
+
+def node(name: str) -> Node:
+    """A node with a one-letter name."""
+    return Node(Kind.BLOB, REPOSITORY, name)
+
+
+def graph(*edges: str) -> Graph:
+    """A graph from edges written ``ab`` (b needs a) or ``a-b`` (b is only ordered after a)."""
+    made = Graph()
+    for edge in edges:
+        first, then = edge[0], edge[-1]
+        for name in (first, then):
+            made.add(node(name))
+        made.join(node(first), node(then), Edge.MOUNT if "-" in edge else Edge.NEED)
+    return made
+
+
+def names(nodes: object) -> str:
+    """The names of nodes as one word."""
+    return "".join(n.name for n in nodes)  # type: ignore[attr-defined]
+
+
+def test_order_puts_what_exists_first_before_what_comes_after() -> None:
+    """c needs a and b, d needs c, and b entered before a: ``b a -> c -> d``."""
+    assert names(graph("bc", "ac", "cd").order()) == "bacd"
+
+
+def test_order_follows_entry_among_equals() -> None:
+    """Two chains that do not touch keep the order in which their nodes entered."""
+    assert names(graph("xy", "ab").order()) == "xyab"
+
+
+def test_a_mount_edge_orders_too() -> None:
+    """``b - a``: what is mounted comes after where it lands, though it entered first."""
+    made = Graph()
+    made.add(node("a"))
+    made.add(node("b"))
+    made.join(node("b"), node("a"), Edge.MOUNT)
+    assert names(made.order()) == "ba"
+
+
+def test_dependants_follow_needs_and_not_mounts() -> None:
+    """In ``a -> b -> c`` and ``a - d -> e`` a failure of a blocks b and c, while d finds another way."""
+    assert {node("b"), node("c")} == graph("ab", "bc", "a-d", "de").dependants([node("a")])
+
+
+def test_needs_follow_needs_and_not_mounts() -> None:
+    """What e needs in ``a - d -> e`` is d alone."""
+    assert {node("d")} == graph("a-d", "de").needs([node("e")])
+
+
+def test_a_need_outranks_a_mount_between_the_same_nodes() -> None:
+    """Joining twice keeps the stronger edge, whichever came first."""
+    made = graph("ab", "a-b")
+    assert [(node("a"), Edge.NEED)] == list(made.before(node("b")))
+
+
+def test_a_cycle_is_an_internal_error_that_spells_it_out() -> None:
+    """``a -> b -> a`` cannot be planned, and the message says which nodes it is."""
+    with pytest.raises(InternalError, match=r"cycle: .*r\.example/a@a.*r\.example/a@b|cycle: .*@b.*@a"):
+        graph("ab", "ba").check()
+
+
+def test_order_refuses_a_cycle() -> None:
+    """An order of a cyclic graph does not exist, and no part of one is returned."""
+    with pytest.raises(InternalError, match="cycle"):
+        graph("ab", "bc", "cb").order()
+
+
+def test_path_weights_are_the_heaviest_way_to_an_end() -> None:
+    """With one a node, ``a -> b -> c`` and ``a -> d`` weigh 3, 2, 1 and 1."""
+    weights = graph("ab", "bc", "ad").path_weights(lambda _: 1)
+    assert {"a": 3, "b": 2, "c": 1, "d": 1} == {key.name: weight for key, weight in weights.items()}
+
+
+def test_edges_and_counts_are_those_that_were_joined() -> None:
+    """Three edges in, three edges out."""
+    made = graph("ab", "b-c", "ac")
+    assert (3, {("a", "b", Edge.NEED), ("b", "c", Edge.MOUNT), ("a", "c", Edge.NEED)}) == (
+        made.edge_count(),
+        {(first.name, then.name, edge) for first, then, edge in made.edges()},
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12))))
+def test_any_graph_whose_edges_run_forward_has_a_topological_order(pairs: list[tuple[int, int]]) -> None:
+    """Edges from smaller to larger numbers never make a cycle, and the order respects each of them."""
+    made = Graph()
+    for low, high in pairs:
+        if low != high:
+            first, then = node(f"{min(low, high):02}"), node(f"{max(low, high):02}")
+            made.add(first)
+            made.add(then)
+            made.join(first, then, Edge.NEED)
+    place = {key: number for number, key in enumerate(made.order())}
+    assert [] == [(first, then) for first, then, _ in made.edges() if place[first] >= place[then]]
