@@ -1,0 +1,300 @@
+"""The benchmark: every tool mirrors the same fleet, in turns, between the same real registries on tmpfs.
+
+What is counted first are requests and bytes, from the registries' own access logs; seconds hold for one
+machine and hour, so tools are interleaved within one run and compared with the bare loop of the same round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from benchmarks.fleet import SHAPES, Fleet
+from benchmarks.tools import TOOLS, Job, Tool, version
+from mmgraph.store import Operation
+from tests.support.distribution import Distribution, roomy_directory
+
+if TYPE_CHECKING:
+    from tests.support.distribution import Request
+
+ROOT: Final = Path(__file__).parents[1]
+RESULTS: Final = ROOT / "benchmarks" / "results"
+LIMIT_SECONDS: Final = 900
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What one call of a tool cost: seconds, megabytes of its largest process, and requests by operation."""
+
+    wall: float
+    cpu: float
+    rss: float
+    source: dict[str, int]
+    destination: dict[str, int]
+    read: int
+    """Bytes of blobs that the source sent."""
+
+
+class Round(msgspec.Struct, frozen=True):
+    """One tool once: into an empty registry, and again with nothing left to do."""
+
+    tool: str
+    number: int
+    cold: Cost
+    warm: Cost | None
+
+
+class Result(msgspec.Struct, frozen=True):
+    """All that a run of the benchmark found out, and where."""
+
+    date: str
+    fleet: str
+    seed: int
+    truth: Any
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    rounds: list[Round]
+
+
+def call(command: list[str], home: Path) -> tuple[float, float, float]:
+    """Run a tool to its end and return wall seconds, user and system seconds, and peak RSS in megabytes.
+
+    The numbers are those of ``wait4``: of the tool and of the children that it waited for.
+    """
+    kept = {
+        name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "LC_ALL", "PYTHONPATH"}
+    }
+    places = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "TMPDIR")
+    log = home / "log"
+    with log.open("ab") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**kept, **dict.fromkeys(places, str(home))},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        timer = threading.Timer(LIMIT_SECONDS, os.killpg, (process.pid, 9))
+        timer.start()
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            os.killpg(process.pid, 9)
+            raise
+        finally:
+            timer.cancel()
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        tail = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{command[0]} ended with {process.returncode}: {tail}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+
+
+def _requests(requests: list[Request]) -> dict[str, int]:
+    return dict(Counter(str(request.operation or f"{request.method} other") for request in requests))
+
+
+def measure(command: list[str], home: Path, source: Distribution, destination: Distribution) -> Cost:
+    """Run a tool and return what it cost, by its own use and by the registries' logs."""
+    source.forget()
+    destination.forget()
+    wall, cpu, rss = call(command, home)
+    asked = source.requests()
+    read = sum(request.size for request in asked if request.operation is Operation.GET_BLOB)
+    return Cost(wall, cpu, rss, _requests(asked), _requests(destination.requests()), read)
+
+
+def prove(fleet: Fleet, destination: Distribution, *, blobs_only: bool) -> None:
+    """See in the destination's storage that all is there; the registry itself has verified every digest."""
+    home = destination.storage / "docker" / "registry" / "v2" / "repositories"
+    present = destination.blobs()
+    for repository, tags in fleet.tags.items():
+        documents, blobs = fleet.held(repository)
+        if blobs_only:
+            missing = set(blobs) - present
+        else:
+            here = home / repository
+            linked = {f"sha256:{path.parent.name}" for path in here.glob("_layers/sha256/*/link")}
+            listed = {
+                f"sha256:{path.parent.name}" for path in here.glob("_manifests/revisions/sha256/*/link")
+            }
+            missing = (set(blobs) - (linked & present)) | (set(documents) - (listed & present))
+            found = {
+                path.parents[1].name: path.read_text() for path in here.glob("_manifests/tags/*/current/link")
+            }
+            if found != tags:
+                raise RuntimeError(f"{repository}: tags {found}, not {tags}")
+        if missing:
+            raise RuntimeError(f"{repository}: {len(missing)} are missing, {min(missing)} is one")
+
+
+def one(tool: Tool, number: int, fleet: Fleet, source: Distribution, work: Path, binary: str) -> Round:
+    """Let a tool mirror the fleet into a fresh registry, and then once more; prove both."""
+    home = Path(tempfile.mkdtemp(prefix=f"{tool.name}-", dir=work))
+    try:
+        with Distribution(binary=binary) as destination:
+            command = tool.command(Job(fleet, source.address, destination.address, home))
+            cold = measure(command, home, source, destination)
+            prove(fleet, destination, blobs_only=not tool.mirrors)
+            warm = None
+            if tool.mirrors:
+                warm = measure(command, home, source, destination)
+                prove(fleet, destination, blobs_only=False)
+        return Round(tool.name, number, cold, warm)
+    finally:
+        shutil.rmtree(home)
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine without naming it."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory / 1e9, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _spread(values: list[float], digits: int = 1) -> str:
+    low, high = f"{min(values):.{digits}f}", f"{max(values):.{digits}f}"
+    return low if low == high else f"{low}–{high}"
+
+
+def _whole(values: list[int]) -> str:
+    return str(values[0]) if min(values) == max(values) else f"{min(values)}–{max(values)}"
+
+
+def table(result: Result) -> str:
+    """Return the result as a Markdown table, in the order in which the tools were named."""
+    by_tool: dict[str, list[Round]] = {}
+    for each in result.rounds:
+        by_tool.setdefault(each.tool, []).append(each)
+    bare = {each.number: each.cold.wall for each in by_tool.get("bare", [])}
+    rows = [
+        (
+            "| tool | cold wall s | × bare loop | cpu s | rss MB | source requests | destination requests"
+            " | read / unique | warm wall s | warm requests |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rounds in by_tool.items():
+        cold = [each.cold for each in rounds]
+        warm = [each.warm for each in rounds if each.warm is not None]
+        ratios = [each.cold.wall / bare[each.number] for each in rounds if each.number in bare]
+        cells = [
+            name,
+            _spread([cost.wall for cost in cold]),
+            f"{median(ratios):.2f}" if ratios else "",
+            _spread([cost.cpu for cost in cold]),
+            _spread([cost.rss for cost in cold], 0),
+            _whole([sum(cost.source.values()) for cost in cold]),
+            _whole([sum(cost.destination.values()) for cost in cold]),
+            _spread([cost.read / result.truth["unique_bytes"] for cost in cold], 2),
+            _spread([cost.wall for cost in warm], 2) if warm else "",
+            _whole([sum(cost.source.values()) for cost in warm])
+            + " + "
+            + _whole([sum(cost.destination.values()) for cost in warm])
+            if warm
+            else "",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    fewest = [sum(result.truth[side].values()) for side in ("source", "destination")]
+    tags = result.truth["tags"]
+    rows.append(f"| the fewest | | | | | {fewest[0]} | {fewest[1]} | 1.00 | | {tags} + {tags} |")
+    return "\n".join(rows)
+
+
+def say(text: str) -> None:
+    """Tell how far the run is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str) -> Result:
+    """Make the fleet, serve it, and let every tool mirror it once a round, each round in another order."""
+    work = Path(tempfile.mkdtemp(prefix="mmgraph-bench-", dir=roomy_directory()))
+    try:
+        say(f"making fleet {fleet_name}")
+        fleet = Fleet(SHAPES[fleet_name], seed, work / "blobs")
+        fleet.write_distribution_storage(work / "source")
+        where = machine()
+        done: list[Round] = []
+        with Distribution(work / "source", binary=binary) as source:
+            for number in range(rounds):
+                for tool in tools[number % len(tools) :] + tools[: number % len(tools)]:
+                    each = one(tool, number, fleet, source, work, binary)
+                    warm = f", warm {each.warm.wall:.2f} s" if each.warm else ""
+                    say(f"round {number + 1}: {tool.name} cold {each.cold.wall:.2f} s{warm}")
+                    done.append(each)
+    finally:
+        shutil.rmtree(work)
+    registry = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
+    order = [tool.name for tool in tools]
+    return Result(
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%MZ"),
+        fleet=fleet_name,
+        seed=seed,
+        truth=msgspec.to_builtins(fleet.truth()),
+        machine=where,
+        versions={
+            "registry": " ".join(registry.split()[1:]),
+            **{tool.name: version(tool) for tool in tools},
+        },
+        rounds=sorted(done, key=lambda each: (order.index(each.tool), each.number)),
+    )
+
+
+def main(arguments: list[str]) -> None:
+    """Compare the tools that are installed on one fleet, and keep the numbers."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=main.__doc__)
+    parser.add_argument("--fleet", choices=sorted(SHAPES), default="A")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--tools", help=f"of {' '.join(TOOLS)}, joined by commas; else all that are installed"
+    )
+    parser.add_argument("--registry", default="docker-registry", help="registry of distribution, 2.8 or 3")
+    parser.add_argument(
+        "--no-save", action="store_true", help=f"write nothing to {RESULTS.relative_to(ROOT)}"
+    )
+    options = parser.parse_args(arguments)
+    names = options.tools.split(",") if options.tools else [t.name for t in TOOLS.values() if t.present()]
+    unknown = [name for name in names if name not in TOOLS or not TOOLS[name].present()]
+    if unknown:
+        parser.error(f"not installed: {' '.join(unknown)}")
+    tools = [TOOLS[name] for name in names]
+    result = run(options.fleet, options.seed, options.rounds, tools, options.registry)
+    print(table(result))
+    if not options.no_save:
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{result.date}-{result.fleet}.json"
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+        say(f"kept as {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
