@@ -313,7 +313,7 @@ def _repointed(element: msgspec.Raw, index: Index) -> msgspec.Raw:
     members = _MEMBERS.decode(element)
     # A copy of the old bytes, where there is one (descriptor.md, "data"), would contradict the new digest.
     members.pop("data", None)
-    members["digest"] = msgspec.Raw(msgspec.json.encode(index.digest))
+    members["digest"] = msgspec.Raw(msgspec.json.encode(str(index.digest)))
     members["size"] = msgspec.Raw(msgspec.json.encode(len(index.raw)))
     return msgspec.Raw(msgspec.json.encode(members))
 
