@@ -1,7 +1,7 @@
 """Authorization: what each registry wants to see, and the tokens that satisfy it.
 
-Owns the challenge each registry answered with, and tokens by registry and exact set of scopes, each fetched by one
-flight at a time. Must not know how requests are sent: it is handed a function for that.
+Owns the challenge each registry answered with, and tokens by registry and exact set of scopes, each fetched
+by one flight at a time. Must not know how requests are sent: it is handed a function for that.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 
 from mmgraph.errors import ContentError, RegistryError
 from mmgraph.registry import wire
+from mmgraph.registry.challenge import challenges, realm_trusted, realm_url
 from mmgraph.registry.credentials import Credential, Credentials, Secret
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Authenticator:
         self._warned: set[str] = set()
 
     async def header(self, repository: Repository, scopes: tuple[str, ...]) -> Secret | None:
-        """Return the Authorization value for ``scopes``, None where nothing is known to be wanted or to be had."""
+        """Return the Authorization value for ``scopes``, None where nothing is known to be wanted or had."""
         demand = self._demands.get(repository.registry)
         if demand is None:
             return None
@@ -98,7 +99,7 @@ class Authenticator:
         headers: Iterable[str],
         sent: Secret | None,
     ) -> bool:
-        """Learn from a 401 that ``url`` answered to the header ``sent``: whether another header is worth a request."""
+        """Learn from the 401 that ``url`` answered to the header ``sent``: whether another one may help."""
         demand = self._choose(repository, url, headers)
         if demand is not None:
             self._demands[repository.registry] = demand
@@ -126,12 +127,12 @@ class Authenticator:
 
     def _choose(self, repository: Repository, url: str, headers: Iterable[str]) -> _Demand | None:
         """The demand to meet: Bearer before Basic, as the narrower power."""
-        offered = wire.challenges(headers)
+        offered = challenges(headers)
         for challenge in offered:
             realm = challenge.parameters.get("realm", "")
             if challenge.scheme != "bearer" or not realm:
                 continue
-            found = wire.realm_url(url, realm)
+            found = realm_url(url, realm)
             if found is None:
                 raise RegistryError(
                     f"{repository.registry} names a token service that is not to be asked:"
@@ -139,7 +140,7 @@ class Authenticator:
                     status=401,
                 )
             service = challenge.parameters.get("service", "")
-            return _Demand("bearer", found, service, wire.realm_trusted(url, found))
+            return _Demand("bearer", found, service, realm_trusted(url, found))
         return _Demand("basic") if any(challenge.scheme == "basic" for challenge in offered) else None
 
     def _landed(self, key: tuple[Registry, tuple[str, ...]], flight: asyncio.Task[_Token]) -> None:
@@ -182,7 +183,8 @@ class Authenticator:
             ]
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             answer = await self._fetch(registry, "POST", demand.realm, headers, urlencode(form).encode())
-            # GCR answers 404 to the POST, ACR 400, Artifactory 401 (containerd/containerd#2166): a password still helps.
+            # GCR answers 404 to the POST, ACR 400, Artifactory 401 (containerd/containerd#2166): a password
+            # still helps.
             if answer[0] not in (400, 401, 404, 405) or credential.password is None:
                 return answer
         basic = credential.basic() if credential is not None else None

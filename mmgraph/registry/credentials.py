@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mmgraph.errors import SpecError
-from mmgraph.names import HUB, Registry, Repository, quote
+from mmgraph.names import Registry, Repository, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _FILE_LIMIT: Final = 16 << 20
 
 
 class Secret:
-    """A password or token. Its text comes out by ``reveal`` alone: not by printing, formatting, logging or ``repr``."""
+    """A password or token. Its text comes out by ``reveal`` alone: not by ``str``, ``repr`` or formatting."""
 
     __slots__ = ("_text",)
 
@@ -55,7 +55,7 @@ class Secret:
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """What one entry of a login file offers: a password, an OAuth2 refresh token, or a finished bearer token."""
+    """What an entry of a login file offers: a password, an OAuth2 refresh token, a finished bearer token."""
 
     username: str = ""
     password: Secret | None = None
@@ -95,7 +95,7 @@ class _Login:
                 self.entries[normal] = entry
 
     def find(self, registry: Registry, key: str) -> Credential | None:
-        """Return the entry under ``key``, None where there is none; raise ``SpecError`` where a helper keeps it."""
+        """Return the entry under ``key``, None for none; raise ``SpecError`` where a helper keeps it."""
         helper = self.helpers.get(key)
         if helper:
             raise self._helper(helper, registry)
@@ -108,8 +108,8 @@ class _Login:
 
     def _helper(self, helper: object, registry: Registry) -> SpecError:
         return SpecError(
-            f"{self.name} keeps the login for {registry} in the credential helper {quote(str(helper))}, and helpers are"
-            " not supported yet: log in to a file of its own and name it with --authfile"
+            f"{self.name} keeps the login for {registry} in the credential helper {quote(str(helper))}, and"
+            " helpers are not supported yet: log in to a file of its own and name it with --authfile"
         )
 
     def _credential(self, entry: Any, key: str) -> Credential | None:
@@ -170,7 +170,8 @@ class Credentials:
     def find(self, repository: Repository) -> Credential | None:
         """Return the credential for ``repository``: the first file that has one, its most specific key.
 
-        Raises ``SpecError`` for a file that cannot be read and for a login that only a credential helper knows.
+        Raises ``SpecError`` for a file that cannot be read and for a login that only a credential helper
+        knows.
         """
         if repository not in self._found:
             self._found[repository] = self._find(repository)
@@ -244,6 +245,3 @@ def _decode(name: str, content: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # The cause is cut off: a parser's message may quote the file.
         raise SpecError(f"{name} is not a login file: it is not JSON") from None
-
-
-assert Registry.parse("index.docker.io") == HUB  # noqa: S101 - what makes https://index.docker.io/v1/ the Hub's key

@@ -2,9 +2,9 @@
 
 Owns ``Limits``' slots and the queue for small requests. Must not know what the slots are used for.
 
-Invariants: a window's ``used`` never exceeds its size and equals the slots not yet released; who waits here holds
-nothing; a cancelled waiter leaves no trace. A registry that is paused grants nothing, and nobody who asks later gets
-ahead of who waits.
+Invariants: a window's ``used`` never exceeds its size and equals the slots not yet released; who waits here
+holds nothing; a cancelled waiter leaves no trace. A registry that is paused grants nothing, and nobody who
+asks later gets ahead of who waits.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Gate:
         self._wakes: list[Callable[[], None]] = []
 
     def take(self, reads: Collection[Registry], writes: Collection[Registry]) -> Ticket | None:
-        """Take one slot for each named registry now, all or none; None too while somebody waits for one of them."""
+        """Take one slot for each named registry now, all or none; None too while others wait for one."""
         held: list[tuple[_Limit, _Window]] = []
         for registries, writing in ((reads, False), (writes, True)):
             for registry in registries:

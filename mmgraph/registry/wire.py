@@ -1,8 +1,8 @@
-"""The registry protocol as pure rules: addresses, challenges, Location, ranges, error bodies, what may be repeated.
+"""The registry protocol as pure rules: addresses, Location, ranges, error bodies, what may be repeated.
 
-Owns what can be decided from strings and statuses alone (distribution-spec v1.1 and what registries make of it). Must
-not know sockets, the clock or credentials. Everything here takes text from strangers: functions return None or raise
-``ContentError`` for what breaks the rules, and nothing else.
+Owns what can be decided from strings and statuses alone (distribution-spec v1.1 and what registries make of
+it). Must not know sockets, the clock or credentials. Everything here takes text from strangers: functions
+return None or raise ``ContentError`` for what breaks the rules, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote as percent
 from urllib.parse import urljoin, urlsplit
 
@@ -20,6 +19,9 @@ import msgspec
 
 from mmgraph.errors import ContentError, SpecError
 from mmgraph.names import HUB, Digest, Registry, Repository
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MANIFEST_ACCEPT: Final = ", ".join(
     (
@@ -29,7 +31,7 @@ MANIFEST_ACCEPT: Final = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
-"""What a manifest may come as. It is the same in every request, since some registries answer with the digest of
+"""What a manifest may come as; the same in every request, since some registries answer with the digest of
 another representation when it differs (distribution/distribution#2395)."""
 
 MANIFEST_LIMIT: Final = 4 << 20
@@ -41,11 +43,10 @@ REDIRECT_LIMIT: Final = 5
 PAUSE_LIMIT: Final = 600.0
 """Seconds; a registry that asks for a longer pause is asked again after these."""
 
-_CHALLENGE_LIMIT: Final = 16 << 10
 _URL_LIMIT: Final = 32 << 10
 _MESSAGE_LIMIT: Final = 240
 
-# --- addresses
+# Addresses
 
 
 def host(registry: Registry) -> str:
@@ -69,7 +70,10 @@ def tags_path(repository: Repository) -> str:
 
 
 def upload_path(repository: Repository) -> str:
-    """Return the path that opens an upload session. It is bare: ``?digest=`` would be a monolithic upload of nothing."""
+    """Return the path that opens an upload session.
+
+    It is bare: with ``?digest=`` the empty body would be a whole blob (zot answers 415, Quay verifies it).
+    """
     return f"/v2/{repository.path}/blobs/uploads/"
 
 
@@ -86,7 +90,8 @@ def pull_scopes(repository: Repository) -> tuple[str, ...]:
 def push_scopes(repository: Repository, mount_from: Repository | None = None) -> tuple[str, ...]:
     """Return the token scopes for writing the repository, and for a mount, reading ``mount_from``.
 
-    The push scope comes first, because some registries read only the first one (go-containerregistry, ``write.go``).
+    The push scope comes first, because some registries read only the first one (go-containerregistry,
+    ``write.go``).
     """
     push = f"repository:{repository.path}:pull,push"
     if mount_from is None or mount_from.path == repository.path:
@@ -101,10 +106,11 @@ def _hostname(registry: str) -> str:
 
 def plain_http_allowed(registry: Registry) -> bool:
     """Whether plain HTTP may be tried without being told: only where the packets never leave this machine."""
-    return _loopback(_hostname(registry))
+    return loopback(_hostname(registry))
 
 
-def _loopback(name: str) -> bool:
+def loopback(name: str) -> bool:
+    """Whether a host name or address is this machine's own."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -114,7 +120,8 @@ def _loopback(name: str) -> bool:
 
 
 _ECR: Final = re.compile(
-    r"[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.com(?:\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn)"
+    r"[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.[a-z0-9-]+"
+    r"\.(?:amazonaws\.com(?:\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn)"
 )
 
 
@@ -127,7 +134,7 @@ def mounts_need_manifest(registry: Registry) -> bool:
 
 
 class Origin(msgspec.Struct, frozen=True, order=True):
-    """What credentials belong to: scheme, host and port together (GHSA-vh4v-2xq2-g5cg: the host alone is not enough)."""
+    """What credentials belong to: scheme, host and port, not the host alone (GHSA-vh4v-2xq2-g5cg)."""
 
     scheme: str
     host: str
@@ -144,7 +151,8 @@ _URL_TEXT: Final = re.compile(r"[!-\[\]-~]+")
 def origin(url: str) -> Origin:
     """Return the origin of an absolute http or https URL, or raise ``ContentError``.
 
-    URLs with user names are refused: they come from registries, and would make somebody's secret of a plain string.
+    URLs with user names are refused: they come from registries, and would make somebody's secret of a plain
+    string.
     """
     if len(url) > _URL_LIMIT or not _URL_TEXT.fullmatch(url):
         raise ContentError(f"{escape(redact(url))} is not a URL")
@@ -161,8 +169,8 @@ def origin(url: str) -> Origin:
 def resolve(url: str, location: str) -> str:
     """Return ``location`` as an absolute URL, seen from the absolute ``url`` that answered with it.
 
-    Relative, path-absolute, query-only and absolute forms are all in use. Path and query stay as they were sent, byte
-    for byte: a normalised ``%2F`` breaks signed URLs. Raises ``ContentError`` for what is no URL.
+    Relative, path-absolute, query-only and absolute forms are all in use. Path and query stay as they were
+    sent, byte for byte: a normalised ``%2F`` breaks signed URLs. Raises ``ContentError`` for what is no URL.
     """
     location = location.strip(" \t").partition("#")[0]
     if not location or len(location) > _URL_LIMIT or not _URL_TEXT.fullmatch(location):
@@ -196,8 +204,8 @@ def upload_location(url: str, location: str) -> str:
     """Return where the upload session that ``url`` opened goes on, or raise ``ContentError``.
 
     A registry behind a proxy that ends TLS often answers with its inner ``http:`` address
-    (distribution/distribution#970, #2225): on the same host that is read as ``https:``. To another host without TLS
-    nothing is sent from a TLS registry: whoever sits on that path could take the blob or swap it.
+    (distribution/distribution#970, #2225): on the same host that is read as ``https:``. To another host
+    without TLS nothing is sent from a TLS registry: whoever sits on that path could take the blob or swap it.
     """
     found = resolve(url, location)
     here, there = origin(url), origin(found)
@@ -218,7 +226,7 @@ def redirect_target(url: str, location: str) -> str:
 
 
 def with_digest(location: str, digest: Digest) -> str:
-    """Return the URL that commits an upload as ``digest``; what the registry wrote before it stays untouched."""
+    """Return the URL that commits an upload as ``digest``; what the registry wrote stays untouched."""
     return f"{location}{'&' if '?' in location else '?'}digest={digest}"
 
 
@@ -250,135 +258,14 @@ def redact(url: str) -> str:
 def escape(text: str, limit: int = _MESSAGE_LIMIT) -> str:
     """Return a stranger's text fit for a terminal, cut to ``limit`` characters.
 
-    Control characters, ESC, bidirectional overrides and zero-width characters could rewrite what a person reads.
+    Control characters, ESC, bidirectional overrides and zero-width characters could rewrite what a person
+    reads.
     """
     shown = text[:limit] + "…" if len(text) > limit else text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
-# --- authentication
-
-
-class Challenge(msgspec.Struct, frozen=True):
-    """One challenge of WWW-Authenticate (RFC 9110, 11.6.1): scheme and parameter names in lower case."""
-
-    scheme: str
-    parameters: Mapping[str, str] = {}
-
-
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_TOKEN68: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|\Z)")
-
-
-def challenges(headers: Iterable[str]) -> tuple[Challenge, ...]:
-    """Return the challenges of all WWW-Authenticate headers in order; a header stops at its first malformed byte.
-
-    Commas separate challenges as well as parameters, and may stand in quoted values: this is a scanner, since
-    splitting cuts Docker Hub's ``scope="repository:a:pull,push"`` in two.
-    """
-    found: list[Challenge] = []
-    for header in headers:
-        if len(found) < 16:
-            found.extend(_scan(header[:_CHALLENGE_LIMIT]))
-    return tuple(found[:16])
-
-
-def _scan(text: str) -> Iterator[Challenge]:
-    scheme, parameters, at, fresh = "", dict[str, str](), 0, False
-    while True:
-        start = at
-        while at < len(text) and text[at] in " \t,":
-            at += 1
-        fresh = fresh and "," not in text[start:at]
-        if fresh and (match := _TOKEN68.match(text, at)):  # "Negotiate YII=": its one value has no name
-            at, fresh = match.end(), False
-            continue
-        word = _TOKEN.match(text, at)
-        if word is None:
-            break
-        at = word.end()
-        equals = re.compile(r"[ \t]*=[ \t]*").match(text, at)
-        if equals is None:
-            if scheme:
-                yield Challenge(scheme, parameters)
-            scheme, parameters, fresh = word.group().lower(), {}, True
-            continue
-        at, fresh = equals.end(), False
-        value = _QUOTED.match(text, at) or _TOKEN.match(text, at)
-        if value is None:
-            break
-        at = value.end()
-        quoted = value.lastindex == 1
-        if scheme and len(parameters) < 32:
-            text_value = re.sub(r"\\(.)", r"\1", value.group(1), flags=re.DOTALL) if quoted else value.group()
-            parameters.setdefault(word.group().lower(), text_value)
-    if scheme:
-        yield Challenge(scheme, parameters)
-
-
-def realm_url(registry_url: str, realm: str) -> str | None:
-    """Return the token service's URL, or None where ``realm`` is none that can be asked at all.
-
-    An https registry's token service must be https too. A relative realm belongs to the registry itself.
-    """
-    try:
-        found = resolve(registry_url, realm)
-        if origin(registry_url).scheme == "https" and origin(found).scheme != "https":
-            return None
-    except ContentError:
-        return None
-    return found
-
-
-def realm_trusted(registry_url: str, realm: str) -> bool:
-    """Whether the registry's credentials may go to the token service ``realm`` (an absolute URL).
-
-    The attack: a registry, or whoever answers in its place, names a realm of its own choice and is handed the user's
-    password (CVE-2026-33540, CVE-2026-48978). So the realm must be the registry's own host, or a host below the
-    registry's own parent domain where that domain has at least two labels beyond doubt: ``auth.example.com`` for
-    ``registry.example.com``. A parent of two labels may still be a public suffix (``github.io``, ``co.uk``), under
-    which strangers are neighbours; those known to sell or lend names are refused. Addresses have no parents.
-    Docker Hub's realm is known by name.
-    """
-    here, there = origin(registry_url), origin(realm)
-    if here.scheme == "https" and there.scheme != "https":
-        return False
-    if here.host == there.host:
-        return here.port == there.port or not _loopback(here.host) or here.scheme == there.scheme
-    if here.host == "registry-1.docker.io":
-        return there.host == "auth.docker.io" and there.port == 443
-    try:
-        ipaddress.ip_address(here.host)
-    except ValueError:
-        parent = here.host.partition(".")[2]
-        return _own_domain(parent) and (there.host == parent or there.host.endswith(f".{parent}"))
-    return False
-
-
-_SHARED_SECOND: Final = frozenset(
-    {"ac", "co", "com", "edu", "go", "gob", "gov", "gv", "ltd", "mil", "ne", "net", "nom", "or", "org", "plc"}
-)
-_SHARED_DOMAINS: Final = (
-    "amazonaws.com", "amazonaws.com.cn", "on.aws", "awsapps.com", "cloudfront.net", "azurecr.io", "azurewebsites.net",
-    "azure.com", "cloudapp.net", "windows.net", "appspot.com", "run.app", "cloudfunctions.net", "googleapis.com",
-    "gcr.io", "pkg.dev", "web.app", "firebaseapp.com", "github.io", "githubusercontent.com", "gitlab.io", "pages.dev",
-    "workers.dev", "r2.dev", "herokuapp.com", "fly.dev", "vercel.app", "netlify.app", "onrender.com", "ngrok.io",
-    "ngrok.app", "ngrok-free.app", "trycloudflare.com", "digitaloceanspaces.com", "ondigitalocean.app", "scw.cloud",
-    "jfrog.io", "container-registry.com", "nip.io", "sslip.io", "xip.io", "duckdns.org", "dyndns.org", "no-ip.org",
-)  # fmt: skip
-
-
-def _own_domain(parent: str) -> bool:
-    labels = parent.split(".")
-    if len(labels) < 2 or not all(labels):
-        return False
-    if len(labels) == 2 and len(labels[1]) == 2 and labels[0] in _SHARED_SECOND:
-        return False
-    return not any(parent == shared or parent.endswith(f".{shared}") for shared in _SHARED_DOMAINS)
-
-
-# --- answers
+# Answers
 
 
 def media_type(header: str | None) -> str:
@@ -387,7 +274,7 @@ def media_type(header: str | None) -> str:
 
 
 def header_digest(header: str | None) -> Digest | None:
-    """Return the digest of a Docker-Content-Digest header, or None for a missing or odd one (Huawei's has no ``sha256:``)."""
+    """Return Docker-Content-Digest, or None for a missing or odd one (Huawei's has no ``sha256:``)."""
     if header is None:
         return None
     try:
@@ -397,7 +284,7 @@ def header_digest(header: str | None) -> Digest | None:
 
 
 def contradicts(header: str | None, digest: Digest) -> bool:
-    """Whether a Docker-Content-Digest header names other bytes; another algorithm proves nothing either way."""
+    """Whether Docker-Content-Digest names other bytes; another algorithm proves nothing either way."""
     named = header_digest(header)
     return named is not None and named != digest and named.algorithm == digest.algorithm
 
@@ -406,7 +293,7 @@ _RANGE: Final = re.compile(r"bytes[ \t]+([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}
 
 
 def content_range(header: str | None) -> tuple[int, int, int | None] | None:
-    """Return first byte, last byte and total size (None for ``*``) of a Content-Range, or None where it is malformed."""
+    """Return first byte, last byte and size (None for ``*``) of a Content-Range, or None for junk."""
     match = _RANGE.fullmatch((header or "").strip())
     if match is None:
         return None
@@ -435,7 +322,7 @@ def retry_after(header: str | None, wall: float) -> float | None:
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """What an error body says (distribution-spec, "Error Codes"): codes as sent, one escaped message, digests named."""
+    """What an error body says (distribution-spec, "Error Codes"): codes, one escaped message, digests."""
 
     codes: tuple[str, ...] = ()
     message: str = ""
@@ -447,7 +334,7 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_. -]{1,64}")
 
 
 def refusal(body: bytes) -> Refusal:
-    """Return what an error body says; an empty ``Refusal`` with some of its text where it is not the JSON of the spec."""
+    """Return what an error body says; of one that is not the spec's JSON, some of its text as message."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -472,7 +359,7 @@ def refusal(body: bytes) -> Refusal:
 
 
 def _named(detail: Any) -> Iterator[str]:
-    """Digests in a ``detail``: text, ``{"digest": …}`` (zot says "blob"), distribution's ``{"Digest": …}``, lists of these."""
+    """Digests in a ``detail``: text, ``{"digest": …}``, distribution's ``{"Digest": …}``, zot's "blob"."""
     for item in detail[:256] if isinstance(detail, list) else (detail,):
         if isinstance(item, dict):
             for key, value in item.items():
@@ -483,7 +370,7 @@ def _named(detail: Any) -> Iterator[str]:
 
 
 TEMPORARY_STATUSES: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
-"""The union of what regclient, go-containerregistry and containers repeat; 499 and 522 come from proxies in front."""
+"""The union of what regclient, go-containerregistry and containers repeat; 499 and 522 are proxies'."""
 TEMPORARY_CODES: Final = frozenset({"TOOMANYREQUESTS", "UNAVAILABLE"})
 
 
@@ -495,7 +382,7 @@ def temporary(status: int, codes: Iterable[str] = ()) -> bool:
 def mount_refused(status: int) -> bool:
     """Whether an answer to a mount is a no that a plain session gets around: all but those that ask to wait.
 
-    A mount that fails is never an image that fails: 400, 401, 403, 404, 405 and 500 have all been seen for one
-    (goharbor/harbor#17097, google/go-containerregistry#1393, #1404, #1741).
+    A mount that fails is never an image that fails: 400, 401, 403, 404, 405 and 500 have all been seen for
+    one (goharbor/harbor#17097, google/go-containerregistry#1393, #1404, #1741).
     """
     return status not in (201, 202) and status not in (408, 429, 502, 503, 504)
