@@ -151,7 +151,9 @@ def test_two_repositories_that_need_each_other_s_blobs_make_no_cycle() -> None:
     bench.want("a:2", "a:2", with_y)
     plan = bench.plan()
     order = {node: number for number, node in enumerate(plan.graph.order())}
-    assert order[root("a", with_x)] < order[blob("b", "x")] < order[root("b", with_xy)] < order[blob("a", "y")]
+    assert (
+        order[root("a", with_x)] < order[blob("b", "x")] < order[root("b", with_xy)] < order[blob("a", "y")]
+    )
 
 
 def test_a_destination_with_a_digest_and_no_tag_has_no_tag_node() -> None:
@@ -160,7 +162,10 @@ def test_a_destination_with_a_digest_and_no_tag_has_no_tag_node() -> None:
     bench = Bench(image)
     bench.want(f"a@{image.digest}", f"a@{image.digest}", image)
     plan = bench.plan()
-    assert ({"manifest": ["put"], "blob": ["upload"]}, root("a", image)) == (actions(plan), plan.goals[0].node)
+    assert ({"manifest": ["put"], "blob": ["upload"]}, root("a", image)) == (
+        actions(plan),
+        plan.goals[0].node,
+    )
 
 
 def test_every_step_of_the_bill_counts_a_pair_once() -> None:
@@ -257,7 +262,9 @@ def test_attestations_are_named_for_what_they_attest() -> None:
     bench = Bench(image, proof, whole)
     bench.want("a:1", "a:1", whole)
     steps = bench.plan().steps
-    assert ["linux/amd64", "attestation for linux/amd64"] == [steps[root("a", d)].label for d in (image, proof)]
+    assert ["linux/amd64", "attestation for linux/amd64"] == [
+        steps[root("a", d)].label for d in (image, proof)
+    ]
 
 
 @pytest.mark.parametrize("destination", ["a:1", "b:1"])

@@ -50,7 +50,11 @@ def index(children: Mapping[str, Document] | Sequence[Document], **extra: Any) -
     pairs = children.items() if isinstance(children, Mapping) else [("", child) for child in children]
     entries = []
     for platform, child in pairs:
-        entry: dict[str, Any] = {"mediaType": child.media_type, "digest": child.digest, "size": len(child.raw)}
+        entry: dict[str, Any] = {
+            "mediaType": child.media_type,
+            "digest": child.digest,
+            "size": len(child.raw),
+        }
         if platform:
             wanted = Platform.parse(platform)
             entry["platform"] = {"os": wanted.os, "architecture": wanted.architecture}

@@ -1,0 +1,320 @@
+"""One blob on its way: proof before the last byte, one GET for all, resume, mounts, and nothing left behind."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from mmgraph.errors import ContentError, NetworkError, RegistryError
+from mmgraph.names import Digest, Repository
+from mmgraph.oci import digest_of
+from mmgraph.server import Cut, Delay, FaultPlan, Flip, Quirks, Refuse, Rule, Stall
+from mmgraph.store import Operation
+from mmgraph.transfer import SMALL, How, Outcome, SourceFailed, Target, Tee, Transfer, run
+from tests.support.rig import Rig, rig
+
+LARGE = bytes(range(256)) * (SMALL // 256 + 4096)
+
+
+class Meter:
+    """Counts the bytes a transfer tells of."""
+
+    def __init__(self) -> None:
+        self.read = self.sent = 0
+
+    def __call__(self, read: int, sent: int) -> None:
+        self.read += read
+        self.sent += sent
+
+
+def transfer(source: Repository, digest: Digest, size: int, *targets: Target) -> Transfer:
+    """A transfer from one place."""
+    return Transfer(digest, size, source, targets)
+
+
+def ask_itself(repository: Repository, **options: bool) -> Target:
+    """A target that may hold the blob already."""
+    return Target(repository, repository, **options)  # type: ignore[arg-type]
+
+
+async def move(rigged: Rig, made: Transfer, meter: Meter | None = None) -> list[How]:
+    """Carry a transfer out and say what became of it, target by target."""
+    return [outcome.how for outcome in await run(made, rigged.client, meter or Meter())]
+
+
+@pytest.mark.parametrize("content", [b"", b"x", LARGE], ids=["empty", "small", "streamed"])
+async def test_a_blob_arrives_as_it_was(content: bytes) -> None:
+    """Whatever its size, the destination holds the very bytes, and each was counted once in and once out."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(source, content)
+        meter = Meter()
+        hows = await move(rigged, transfer(source, digest, len(content), ask_itself(target)), meter)
+        expected = ([How.UPLOADED], content, len(content), len(content))
+        assert expected == (hows, rigged.blob(target, digest), meter.read, meter.sent)
+
+
+@pytest.mark.parametrize("content", [b"small" * 100, LARGE], ids=["small", "streamed"])
+async def test_wrong_bytes_never_reach_a_commit(content: bytes) -> None:
+    """A byte flipped at the end: the last chunk is withheld, so the upload's body never becomes whole."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(source, content)
+        rigged.fault(0, Rule(Flip(len(content) - 1), Operation.GET_BLOB))
+        outcomes = await run(
+            transfer(source, digest, len(content), ask_itself(target)), rigged.client, Meter()
+        )
+        received = rigged.servers[1].log.bytes_received(Operation.PUT_BLOB)
+        expected = (How.FAILED, ContentError, True, None, True)
+        assert expected == (
+            outcomes[0].how,
+            type(outcomes[0].error),
+            outcomes[0].of_source,
+            rigged.blob(target, digest),
+            received < len(content),
+        )
+
+
+async def test_a_broken_stream_goes_on_where_it_broke() -> None:
+    """The source hangs up in the middle: one more GET with a Range, and the destination gets each byte once."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(source, LARGE)
+        rigged.fault(0, Rule(Cut(2 * 1024 * 1024), Operation.GET_BLOB, count=1))
+        meter = Meter()
+        hows = await move(rigged, transfer(source, digest, len(LARGE), ask_itself(target)), meter)
+        received = rigged.servers[1].log.bytes_received(Operation.PUT_BLOB)
+        gets = [request.range != "" for request in rigged.servers[0].log.select(Operation.GET_BLOB)]
+        expected = ([How.UPLOADED], LARGE, len(LARGE), len(LARGE), [False, True])
+        assert expected == (hows, rigged.blob(target, digest), received, meter.read, gets)
+
+
+async def test_a_source_that_never_gets_on_is_given_up() -> None:
+    """Every answer breaks after a KiB: three breaks without progress end it, with the network's error."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(source, LARGE)
+        rigged.fault(0, Rule(Cut(1024), Operation.GET_BLOB))
+        outcomes = await run(transfer(source, digest, len(LARGE), ask_itself(target)), rigged.client, Meter())
+        expected = (How.FAILED, True, None)
+        assert expected == (outcomes[0].how, outcomes[0].of_source, rigged.blob(target, digest))
+
+
+@pytest.mark.parametrize("content", [b"small" * 100, LARGE], ids=["small", "streamed"])
+async def test_one_get_serves_every_registry(content: bytes) -> None:
+    """Three destinations, one GET, three whole copies."""
+    async with rig(3) as rigged:
+        source = rigged.repository(0, "a")
+        digest = rigged.put_blob(source, content)
+        targets = [rigged.repository(number, "b") for number in (1, 2, 3)]
+        hows = await move(rigged, transfer(source, digest, len(content), *map(ask_itself, targets)))
+        expected = ([How.UPLOADED] * 3, [content] * 3, 1)
+        gets = rigged.servers[0].log.count(Operation.GET_BLOB)
+        assert expected == (hows, [rigged.blob(target, digest) for target in targets], gets)
+
+
+async def test_one_registry_that_refuses_does_not_stop_the_other() -> None:
+    """A 403 in the middle of one upload of a tee: the other gets the whole blob from the same GET."""
+    async with rig(2) as rigged:
+        source, bad, good = (rigged.repository(number, "b") for number in (0, 1, 2))
+        digest = rigged.put_blob(source, LARGE)
+        rigged.fault(1, Rule(Refuse(403, "DENIED"), Operation.PUT_BLOB))
+        outcomes = await run(
+            transfer(source, digest, len(LARGE), ask_itself(bad), ask_itself(good)), rigged.client, Meter()
+        )
+        expected = ([How.FAILED, How.UPLOADED], RegistryError, LARGE, 1)
+        assert expected == (
+            [outcome.how for outcome in outcomes],
+            type(outcomes[0].error),
+            rigged.blob(good, digest),
+            rigged.servers[0].log.count(Operation.GET_BLOB),
+        )
+
+
+async def test_a_source_that_lies_fails_every_branch() -> None:
+    """Both uploads of a tee end before their last chunk, and neither destination is blamed."""
+    async with rig(2) as rigged:
+        source, one, two = (rigged.repository(number, "b") for number in (0, 1, 2))
+        digest = rigged.put_blob(source, LARGE)
+        rigged.fault(0, Rule(Flip(10), Operation.GET_BLOB))
+        outcomes = await run(
+            transfer(source, digest, len(LARGE), ask_itself(one), ask_itself(two)), rigged.client, Meter()
+        )
+        expected = [(How.FAILED, True), (How.FAILED, True)]
+        assert expected == [(outcome.how, outcome.of_source) for outcome in outcomes]
+
+
+async def test_a_granted_mount_reads_nothing() -> None:
+    """201 for the mount: no GET, no PUT, the blob is there."""
+    async with rig() as rigged:
+        source, landing, target = (
+            rigged.repository(0, "a"),
+            rigged.repository(1, "lib"),
+            rigged.repository(1, "b"),
+        )
+        digest = rigged.put_blob(landing, b"content")
+        hows = await move(rigged, transfer(source, digest, 7, Target(target, landing)))
+        expected = ([How.MOUNTED], b"content", 0)
+        assert expected == (hows, rigged.blob(target, digest), len(rigged.servers[0].log))
+
+
+async def test_a_refused_mount_leaves_a_session_to_use() -> None:
+    """202 for the mount: the session comes back, and an upload goes on with it without another POST."""
+    plans = [FaultPlan(), FaultPlan(quirks=Quirks(no_mounts=True))]
+    async with rig(plans=plans) as rigged:
+        source, landing, target = (
+            rigged.repository(0, "a"),
+            rigged.repository(1, "lib"),
+            rigged.repository(1, "b"),
+        )
+        digest = rigged.put_blob(source, b"content")
+        rigged.put_blob(landing, b"content")
+        first = await run(transfer(source, digest, 7, Target(target, landing)), rigged.client, Meter())
+        again = Target(target, landing, session=first[0].session)
+        hows = await move(rigged, transfer(source, digest, 7, again))
+        posts = rigged.servers[1].log.count(Operation.POST_UPLOAD)
+        expected = (How.REFUSED, [How.UPLOADED], b"content", 1)
+        assert expected == (first[0].how, hows, rigged.blob(target, digest), posts)
+
+
+async def test_a_blob_that_is_there_is_never_read() -> None:
+    """The registry answers 201 to the question whether it has the blob: no byte moves."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(target, b"content")
+        hows = await move(rigged, transfer(source, digest, 7, ask_itself(target)))
+        assert ([How.FOUND], 0) == (hows, len(rigged.servers[0].log))
+
+
+async def test_a_blind_registry_is_asked_first() -> None:
+    """HEAD finds the blob where a self-mount would not."""
+    plans = [FaultPlan(), FaultPlan(quirks=Quirks(blind_self_mount=True))]
+    async with rig(plans=plans) as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(target, b"content")
+        hows = await move(rigged, transfer(source, digest, 7, Target(target, None, ask_first=True)))
+        kinds = [request.kind for request in rigged.servers[1].log if request.kind is not Operation.PING]
+        assert ([How.FOUND], [Operation.HEAD_BLOB]) == (hows, kinds)
+
+
+@pytest.mark.parametrize("proven", [True, False])
+async def test_the_get_starts_early_only_where_absence_is_proven(proven: bool) -> None:
+    """While the POST waits for its answer, the source has been asked or has not."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(source, b"content")
+        rigged.fault(1, Rule(Stall(), Operation.POST_UPLOAD))
+        made = transfer(source, digest, 7, ask_itself(target, proven_absent=proven))
+        task = asyncio.create_task(run(made, rigged.client, Meter()))
+        for _ in range(200):
+            await asyncio.sleep(0.005)
+            if rigged.servers[0].log.count(Operation.GET_BLOB) or (
+                not proven and rigged.servers[1].log.running
+            ):
+                break
+        asked = rigged.servers[0].log.count(Operation.GET_BLOB)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert int(proven) == asked
+
+
+async def test_a_cancelled_transfer_leaves_no_session() -> None:
+    """The source stalls in mid-blob, the run is cancelled: the destination has no open session."""
+    async with rig(2) as rigged:
+        source, one, two = (rigged.repository(number, "b") for number in (0, 1, 2))
+        digest = rigged.put_blob(source, LARGE)
+        rigged.fault(0, Rule(Stall(1024 * 1024), Operation.GET_BLOB))
+        made = transfer(source, digest, len(LARGE), ask_itself(one), ask_itself(two))
+        task = asyncio.create_task(run(made, rigged.client, Meter()))
+        while not all(server.log.running for server in rigged.servers[1:]):
+            await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for _ in range(200):
+            if not any(server.open_sessions for server in rigged.servers[1:]):
+                break
+            await asyncio.sleep(0.005)
+        assert [0, 0] == [server.open_sessions for server in rigged.servers[1:]]
+
+
+async def test_a_failed_upload_leaves_no_session() -> None:
+    """The source lies: the session is cancelled, not left to expire."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(source, b"content")
+        rigged.fault(0, Rule(Flip(), Operation.GET_BLOB))
+        hows = await move(rigged, transfer(source, digest, 7, ask_itself(target)))
+        assert ([How.FAILED], 0) == (hows, rigged.servers[1].open_sessions)
+
+
+async def test_a_slow_start_at_one_registry_holds_the_tee_for_all() -> None:
+    """The one GET waits until every target has answered its POST."""
+    async with rig(2) as rigged:
+        source, one, two = (rigged.repository(number, "b") for number in (0, 1, 2))
+        digest = rigged.put_blob(source, b"content")
+        rigged.fault(2, Rule(Delay(0.05), Operation.POST_UPLOAD))
+        hows = await move(rigged, transfer(source, digest, 7, ask_itself(one), ask_itself(two)))
+        assert ([How.UPLOADED] * 2, 1) == (hows, rigged.servers[0].log.count(Operation.GET_BLOB))
+
+
+async def chunks(count: int, failure: SourceFailed | None = None) -> AsyncGenerator[bytes, None]:
+    """``count`` chunks of ten bytes, then the end or a failure."""
+    for number in range(count):
+        yield bytes([number]) * 10
+    if failure is not None:
+        raise failure
+
+
+async def test_a_tee_waits_for_its_slowest_branch() -> None:
+    """With ten bytes of buffer and nobody reading one branch, the stream is read one chunk far."""
+    tee = Tee(chunks(5), 2, 10)
+    pump = asyncio.create_task(tee.pump())
+    fast = tee.branches[0].read()
+    first = await anext(fast)
+    await asyncio.sleep(0)
+    held = [branch.held for branch in tee.branches]
+    pump.cancel()
+    await asyncio.gather(pump, return_exceptions=True)
+    assert (bytes(10), [0, 10]) == (first, held)
+
+
+async def test_a_closed_branch_holds_nobody_up() -> None:
+    """One consumer gives up, the other gets everything."""
+    tee = Tee(chunks(5), 2, 10)
+    tee.branches[1].close()
+    pump = asyncio.create_task(tee.pump())
+    got = [chunk[0] async for chunk in tee.branches[0].read()]
+    await pump
+    assert [0, 1, 2, 3, 4] == got
+
+
+async def test_a_failure_reaches_every_branch_after_what_came_before() -> None:
+    """Each consumer gets the chunks that were fine, then the failure of the source."""
+    failure = SourceFailed(NetworkError("gone"))
+    tee = Tee(chunks(1, failure), 2, 100)
+    pump = asyncio.create_task(tee.pump())
+    got = []
+    for branch in tee.branches:
+        stream = branch.read()
+        got.append(len(await anext(stream)))
+        with pytest.raises(SourceFailed, match="gone"):
+            await anext(stream)
+    await pump
+    assert [10, 10] == got
+
+
+def test_buffers_are_bounded_by_the_kind_of_transfer() -> None:
+    """A small blob reserves its size, a stream a constant, a mount nothing."""
+    place, other = Repository("r.example", "a"), Repository("r.example", "b")  # type: ignore[arg-type]
+    digest = digest_of(b"")
+    small = Transfer(digest, 100, place, (Target(place, place),))
+    large = Transfer(digest, 10**12, place, (Target(place, place),))
+    mount = Transfer(digest, 10**12, place, (Target(place, other),))
+    assert (100, True, 0) == (small.buffer, large.buffer <= 2 * 1024 * 1024, mount.buffer)
+
+
+def test_an_outcome_without_a_failure_names_none() -> None:
+    """The plain value of success has no error and blames nobody."""
+    place = Repository("r.example", "a")  # type: ignore[arg-type]
+    outcome = Outcome(Target(place, place), How.UPLOADED)
+    assert (None, False, None) == (outcome.error, outcome.of_source, outcome.session)
