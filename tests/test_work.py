@@ -1,0 +1,222 @@
+"""The ledger: what becomes ready when, what a failure blocks, who is elected, what is sent again."""
+
+from mmgraph.graph import Kind, Node
+from mmgraph.names import Registry, Repository
+from mmgraph.oci import Document
+from mmgraph.plan import Action, Plan
+from mmgraph.work import REVIVALS, Ledger, State, Work
+from tests.support.making import Bench, digest, index, manifest
+
+
+class Watched:
+    """A ledger and all that it has told."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.ready: list[Work] = []
+        self.ended: list[tuple[str, State]] = []
+        self.ledger = Ledger(
+            plan, self.ready.append, lambda work: self.ended.append((work.node.name, work.state))
+        )
+        self.ledger.start()
+
+    def take(self) -> list[str]:
+        """What has become ready since the last look, as ``repository/kind``."""
+        taken = list(self.ready)
+        self.ready.clear()
+        return [f"{work.node.repository.path}/{work.node.kind}" for work in taken]
+
+    def blob(self, repository: str, name: str) -> Work:
+        """The work on a named blob."""
+        return self.at(Kind.BLOB, repository, digest(name))
+
+    def at(self, kind: Kind, repository: str, name: str) -> Work:
+        """The work on a node."""
+        work = self.ledger.get(Node(kind, Repository(Registry("dst.example"), repository), name))
+        assert work is not None
+        return work
+
+
+def bench(*repositories: str, committed_only: bool = False) -> tuple[Bench, Document]:
+    """One image with one blob, wanted in several repositories."""
+    image = manifest("config")
+    made = Bench(image, committed_only=["dst.example"] if committed_only else [])
+    for repository in repositories:
+        made.want("s:1", f"{repository}:1", image)
+    return made, image
+
+
+def test_what_waits_for_nothing_is_ready_first() -> None:
+    """``config -> manifest -> tag``: the blob starts alone."""
+    watched = Watched(bench("a")[0].plan())
+    assert ["a/blob"] == watched.take()
+
+
+def test_what_is_done_readies_what_waited_for_it() -> None:
+    """The manifest follows the blob, the tag the manifest."""
+    made, image = bench("a")
+    watched = Watched(made.plan())
+    watched.take()
+    watched.ledger.done(watched.blob("a", "config"))
+    after_blob = watched.take()
+    watched.ledger.done(watched.at(Kind.MANIFEST, "a", image.digest))
+    assert (["a/manifest"], ["a/tag"]) == (after_blob, watched.take())
+
+
+def test_a_failure_blocks_exactly_what_needs_it() -> None:
+    """The blob in a fails: a's manifest and tag are blocked by it, b finds another way."""
+    watched = Watched(bench("a", "b")[0].plan())
+    watched.take()
+    failed = watched.blob("a", "config")
+    watched.ledger.fail(failed, "denied")
+    states = {
+        f"{work.node.repository.path}/{work.node.kind}": (work.state, work.blocker) for work in watched.ledger
+    }
+    expected = {
+        "a/blob": (State.FAILED, None),
+        "a/manifest": (State.BLOCKED, failed),
+        "a/tag": (State.BLOCKED, failed),
+        "b/blob": (State.READY, None),
+        "b/manifest": (State.WAITING, None),
+        "b/tag": (State.WAITING, None),
+    }
+    assert expected == states
+
+
+def test_the_first_of_those_that_waited_becomes_the_landing() -> None:
+    """``a`` fails, ``b`` uploads in its place, ``c`` waits for ``b`` and mounts from there."""
+    watched = Watched(bench("a", "b", "c")[0].plan())
+    watched.take()
+    watched.ledger.fail(watched.blob("a", "config"), "denied")
+    b, c = watched.blob("b", "config"), watched.blob("c", "config")
+    elected = (watched.take(), b.action, c.action, c.state, c.mount_from)
+    watched.ledger.done(b)
+    expected = (["b/blob"], Action.UPLOAD, Action.MOUNT, State.WAITING, b.node.repository)
+    assert (expected, ["b/manifest", "c/blob"]) == (elected, watched.take())
+
+
+def test_the_elected_can_fail_too() -> None:
+    """``a`` and then ``b`` fail: ``c`` uploads."""
+    watched = Watched(bench("a", "b", "c")[0].plan())
+    watched.take()
+    watched.ledger.fail(watched.blob("a", "config"), "denied")
+    watched.take()
+    watched.ledger.fail(watched.blob("b", "config"), "denied")
+    assert (["c/blob"], Action.UPLOAD) == (watched.take(), watched.blob("c", "config").action)
+
+
+def test_where_manifests_are_waited_for_the_rest_waits_for_the_elected_one_s() -> None:
+    """A registry that mounts what is committed: after an election c waits for b's manifest, not for b's blob."""
+    made, image = bench("a", "b", "c", committed_only=True)
+    watched = Watched(made.plan())
+    watched.take()
+    watched.ledger.fail(watched.blob("a", "config"), "denied")
+    first = watched.take()
+    watched.ledger.done(watched.blob("b", "config"))
+    second = watched.take()
+    watched.ledger.done(watched.at(Kind.MANIFEST, "b", image.digest))
+    assert (["b/blob"], ["b/manifest"], ["b/tag", "c/blob"]) == (first, second, watched.take())
+
+
+def test_a_tag_that_fails_blocks_nothing_else() -> None:
+    """Two tags of one image: one cannot be written, the other is as it was."""
+    image = manifest("config")
+    made = Bench(image)
+    made.want("s:1", "a:1", image)
+    made.want("s:1", "a:2", image)
+    watched = Watched(made.plan())
+    watched.ledger.fail(watched.at(Kind.TAG, "a", "1"), "immutable")
+    assert (State.FAILED, State.WAITING) == tuple(
+        watched.at(Kind.TAG, "a", name).state for name in ("1", "2")
+    )
+
+
+def finish_blobs(watched: Watched, *names: str) -> None:
+    """Report blobs of repository ``a`` as done, and forget what that readied."""
+    for name in names:
+        watched.ledger.done(watched.blob("a", name))
+    watched.take()
+
+
+def test_parts_that_a_registry_names_as_missing_are_sent_again_and_no_others() -> None:
+    """MANIFEST_BLOB_UNKNOWN for one of two blobs: that one is uploaded plainly, then the manifest follows."""
+    image = manifest("config", "layer")
+    made = Bench(image)
+    made.want("s:1", "a:1", image)
+    watched = Watched(made.plan())
+    finish_blobs(watched, "config", "layer")
+    refused = watched.at(Kind.MANIFEST, "a", image.digest)
+    revived = watched.ledger.revive(refused, [digest("layer")])
+    layer = watched.blob("a", "layer")
+    first = watched.take()
+    watched.ledger.done(layer)
+    expected = (True, ["a/blob"], Action.UPLOAD, None, ["a/manifest"])
+    assert expected == (revived, first, layer.action, layer.mount_from, watched.take())
+
+
+def test_a_part_that_was_only_observed_can_be_sent_too() -> None:
+    """Evidence said the blob is there, the registry says it is not: it gets a work of its own."""
+    image = manifest("config")
+    made = Bench(image)
+    made.want("s:1", "a:1", image)
+    made.evidence.hold(Repository(Registry("dst.example"), "a"), digest("config"), "listed by an old tag")
+    watched = Watched(made.plan())
+    first = watched.take()
+    watched.ledger.revive(watched.at(Kind.MANIFEST, "a", image.digest), [digest("config")])
+    assert (["a/manifest"], ["a/blob"]) == (first, watched.take())
+
+
+def test_a_child_that_a_registry_lacks_is_put_again() -> None:
+    """An index is refused for a child that was seen: the child is put, then the index."""
+    image = manifest("config")
+    whole = index({"linux/amd64": image})
+    made = Bench(image, whole)
+    made.want("s:1", "a:1", whole)
+    place = Repository(Registry("dst.example"), "a")
+    for part in (image.digest, digest("config")):
+        made.evidence.hold(place, part, "listed by an old tag")
+    watched = Watched(made.plan())
+    first = watched.take()
+    watched.ledger.revive(watched.at(Kind.INDEX, "a", whole.digest), [image.digest])
+    second = watched.take()
+    watched.ledger.done(watched.at(Kind.MANIFEST, "a", image.digest))
+    assert (["a/index"], ["a/manifest"], ["a/index"]) == (first, second, watched.take())
+
+
+def test_where_none_of_the_parts_is_named_all_are_sent_again() -> None:
+    """A registry that does not say what it lacks gets everything."""
+    image = manifest("config", "layer")
+    made = Bench(image)
+    made.want("s:1", "a:1", image)
+    watched = Watched(made.plan())
+    finish_blobs(watched, "config", "layer")
+    watched.ledger.revive(watched.at(Kind.MANIFEST, "a", image.digest), [])
+    assert ["a/blob", "a/blob"] == watched.take()
+
+
+def test_a_registry_that_always_misses_something_is_believed_in_the_end() -> None:
+    """After four rounds the refusal is final."""
+    made, image = bench("a")
+    watched = Watched(made.plan())
+    refused = watched.at(Kind.MANIFEST, "a", image.digest)
+    rounds = []
+    for _ in range(REVIVALS + 1):
+        finish_blobs(watched, "config")
+        rounds.append(watched.ledger.revive(refused, []))
+    assert [True] * REVIVALS + [False] == rounds
+
+
+def test_a_second_manifest_that_waits_keeps_waiting_for_a_part_that_is_sent_again() -> None:
+    """Two manifests share a blob: the one that still waits for its own does not start before the blob is back."""
+    one, two = manifest("shared"), manifest("shared", "own")
+    made = Bench(one, two)
+    made.want("s:1", "a:1", one)
+    made.want("s:2", "a:2", two)
+    watched = Watched(made.plan())
+    watched.take()
+    watched.ledger.done(watched.blob("a", "shared"))
+    watched.ledger.revive(watched.at(Kind.MANIFEST, "a", one.digest), [digest("shared")])
+    watched.take()
+    watched.ledger.done(watched.blob("a", "own"))
+    early = watched.take()
+    watched.ledger.done(watched.blob("a", "shared"))
+    assert ([], ["a/manifest", "a/manifest"]) == (early, watched.take())
