@@ -1,0 +1,530 @@
+"""The protocol's rules, and text from strangers that tries to break them."""
+
+from __future__ import annotations
+
+import email.utils
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmgraph.errors import ContentError
+from mmgraph.names import Digest, Registry, Repository
+from mmgraph.registry import wire
+from mmgraph.registry.challenge import Challenge, challenges, realm_trusted, realm_url
+
+A = Digest(f"sha256:{'a' * 64}")
+B = Digest(f"sha256:{'b' * 64}")
+APP = Repository(Registry("registry.example.com"), "team/app")
+BASE = Repository(Registry("registry.example.com"), "team/base")
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [("docker.io", "registry-1.docker.io"), ("quay.io", "quay.io"), ("localhost:5000", "localhost:5000")],
+)
+def test_host(registry: str, expected: str) -> None:
+    """Docker Hub's API is served under another name than its own."""
+    assert expected == wire.host(Registry.parse(registry))
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (wire.manifest_path(APP, "v1"), "/v2/team/app/manifests/v1"),
+        (wire.blob_path(APP, A), f"/v2/team/app/blobs/{A}"),
+        (wire.tags_path(APP), "/v2/team/app/tags/list?n=1"),
+        (wire.upload_path(APP), "/v2/team/app/blobs/uploads/"),
+        (wire.mount_path(APP, A, BASE), f"/v2/team/app/blobs/uploads/?mount={A}&from=team/base"),
+    ],
+)
+def test_paths(found: str, expected: str) -> None:
+    """Paths are the distribution-spec's end-points."""
+    assert expected == found
+
+
+@pytest.mark.parametrize(
+    ("mount_from", "expected"),
+    [
+        (None, ("repository:team/app:pull,push",)),
+        (APP, ("repository:team/app:pull,push",)),
+        (BASE, ("repository:team/app:pull,push", "repository:team/base:pull")),
+    ],
+)
+def test_push_scopes(mount_from: Repository | None, expected: tuple[str, ...]) -> None:
+    """A mount's token may also read the other repository, and names the push scope first."""
+    assert expected == wire.push_scopes(APP, mount_from)
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("mirror.localhost:5000", True),
+        ("127.0.0.1:5000", True),
+        ("127.9.8.7", True),
+        ("[::1]:5000", True),
+        ("10.0.0.1:5000", False),
+        ("192.168.1.1", False),
+        ("localhost.example.com", False),
+        ("127.0.0.1.example.com", False),
+        ("docker.io", False),
+        ("[::2]", False),
+        ("0.0.0.0:5000", False),
+    ],
+)
+def test_plain_http_allowed(registry: str, expected: bool) -> None:
+    """Only names of this very machine may be spoken to without TLS unasked."""
+    assert expected == wire.plain_http_allowed(Registry.parse(registry))
+
+
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", True),
+        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", True),
+        ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", True),
+        ("123456789012.dkr-ecr.us-east-1.on.aws", True),
+        ("public.ecr.aws", False),
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com.example.org", False),
+    ],
+)
+def test_mounts_need_manifest(registry: str, expected: bool) -> None:
+    """ECR is told by its host names, its lookalikes are not."""
+    assert expected == wire.mounts_need_manifest(Registry.parse(registry))
+
+
+UPLOAD = "https://registry.example.com/v2/team/app/blobs/uploads/?mount=x"
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("/v2/u/1?_state=a%2Bb&x=", "https://registry.example.com/v2/u/1?_state=a%2Bb&x="),
+        ("?_state=%7E%2f", "https://registry.example.com/v2/team/app/blobs/uploads/?_state=%7E%2f"),
+        ("1234?s=1", "https://registry.example.com/v2/team/app/blobs/uploads/1234?s=1"),
+        ("../1234?s=../x", "https://registry.example.com/v2/team/app/blobs/1234?s=../x"),
+        ("https://s3.example.net/b?X-Sig=%3A==", "https://s3.example.net/b?X-Sig=%3A=="),
+        ("//s3.example.net/b", "https://s3.example.net/b"),
+        ("/v2/u/a%2Fb/../c", "https://registry.example.com/v2/u/a%2Fb/../c"),
+        ("HTTPS://registry.example.com/x", "HTTPS://registry.example.com/x"),
+        ("/x#fragment", "https://registry.example.com/x"),
+    ],
+)
+def test_resolve(location: str, expected: str) -> None:
+    """Every form of Location is resolved, and no byte of its path or query changes."""
+    assert expected == wire.resolve(UPLOAD, location)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "/x y",
+        "/x\r\nHost: evil",
+        "ftp://registry.example.com/",
+        "file:///etc/passwd",
+        "https://user:secret@registry.example.com/",
+        "https://",
+        "https://registry.example.com:99999/",
+        "https://[::1/",
+        "/\N{LATIN SMALL LETTER E WITH ACUTE}",
+        "/" + "x" * 40_000,
+    ],
+)
+def test_resolve_refuses(location: str) -> None:
+    """What is no http address, or could smuggle a header or a password, is refused."""
+    with pytest.raises(ContentError):
+        wire.resolve(UPLOAD, location)
+
+
+@pytest.mark.parametrize(
+    "location", ["https://user:secret@registry.example.com/?t=secret", "ftp://h/?t=secret"]
+)
+def test_refusals_keep_secrets(location: str) -> None:
+    """The message about a refused Location shows neither password nor query."""
+    with pytest.raises(ContentError) as caught:
+        wire.resolve(UPLOAD, location)
+    assert "secret" not in str(caught.value)
+
+
+@given(st.text(), st.text())
+def test_resolve_raises_only_what_it_declares(url: str, location: str) -> None:
+    """Any text at all is resolved or refused with ContentError."""
+    for base in (UPLOAD, f"https://h/{url}"):
+        try:
+            wire.resolve(base, location)
+        except ContentError:
+            continue
+
+
+@given(st.from_regex(r"[?/][A-Za-z0-9%._~=&+:@!$'()*,;/-]{0,80}", fullmatch=True))
+def test_resolve_keeps_bytes(location: str) -> None:
+    """Path-absolute and query-only Locations come out as they went in."""
+    if not location.startswith("//"):
+        assert wire.resolve(UPLOAD, location).endswith(location)
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("http://registry.example.com/v2/u?s=1", "https://registry.example.com/v2/u?s=1"),
+        ("http://registry.example.com:8080/v2/u", "https://registry.example.com/v2/u"),
+        ("https://upload.example.net/u", "https://upload.example.net/u"),
+    ],
+)
+def test_upload_location(location: str, expected: str) -> None:
+    """A registry behind a TLS proxy that answers with its inner http address is read as https."""
+    assert expected == wire.upload_location(UPLOAD, location)
+
+
+def test_upload_location_keeps_tls() -> None:
+    """An upload is not taken from TLS to another host without it."""
+    with pytest.raises(ContentError):
+        wire.upload_location(UPLOAD, "http://upload.example.net/u")
+
+
+def test_redirect_keeps_tls() -> None:
+    """A redirect from https to http is refused."""
+    with pytest.raises(ContentError):
+        wire.redirect_target("https://registry.example.com/b", "http://registry.example.com/b")
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("https://h/u", f"https://h/u?digest={A}"),
+        ("https://h/u?_s=a%2Bb&x=", f"https://h/u?_s=a%2Bb&x=&digest={A}"),
+    ],
+)
+def test_with_digest(location: str, expected: str) -> None:
+    """The digest is appended and nothing before it touched."""
+    assert expected == wire.with_digest(location, A)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://h/u?X-Sig=abc&n=1&_state=x", "https://h/u?X-Sig=***&n=1&_state=***"),
+        (f"https://h/u?mount={A}&from=a/b", f"https://h/u?mount={A}&from=a/b"),
+        ("https://user:pass@h/u", "https://***@h/u"),
+        ("/v2/", "/v2/"),
+    ],
+)
+def test_redact(url: str, expected: str) -> None:
+    """Signatures, session state and user names do not reach messages."""
+    assert expected == wire.redact(url)
+
+
+def test_escape() -> None:
+    """Colour codes, bidirectional overrides and zero-width characters are made visible, long text is cut."""
+    text = "ok\x1b[31m\x07\N{RIGHT-TO-LEFT OVERRIDE}\N{ZERO WIDTH SPACE}\r\n\x9b" + "x" * 300
+    expected = r"ok\x1b[31m\x07\u202e\u200b\r\n\x9b" + "x" * 4 + "…"
+    assert expected == wire.escape(text, 17)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("bytes 0-9/10", (0, 9, 10)),
+        ("bytes 5-9/*", (5, 9, None)),
+        ("BYTES 5-9/10", (5, 9, 10)),
+        ("bytes 9-5/10", None),
+        ("bytes 0-10/10", None),
+        ("bytes */10", None),
+        ("0-9", None),
+        ("bytes 0-99999999999999999999/*", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_content_range(header: str | None, expected: tuple[int, int, int | None] | None) -> None:
+    """Only a Content-Range that makes sense is one."""
+    assert expected == wire.content_range(header)
+
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("1000000000", 600.0),
+        (str(int(NOW) + 30), 30.0),
+        (str(int(NOW) - 30), 0.0),
+        (email.utils.formatdate(NOW + 20, usegmt=True), 20.0),
+        (email.utils.formatdate(NOW - 20, usegmt=True), 0.0),
+        ("-1", None),
+        ("soon", None),
+        ("nan", None),
+        ("", None),
+        (None, None),
+        ("Thu, 99 Foo 2999", None),
+        ("9" * 30, None),
+    ],
+)
+def test_retry_after(header: str | None, expected: float | None) -> None:
+    """Seconds, dates and Unix times are understood and capped; junk is none."""
+    assert expected == wire.retry_after(header, NOW)
+
+
+@given(st.text())
+def test_headers_of_strangers(text: str) -> None:
+    """No header value makes its parser raise."""
+    wire.retry_after(text, NOW)
+    wire.content_range(text)
+    wire.header_digest(text)
+    wire.media_type(text)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("application/json; charset=utf-8", "application/json"),
+        ("application/json", "application/json"),
+        (None, ""),
+    ],
+)
+def test_media_type(header: str | None, expected: str) -> None:
+    """A Content-Type loses its parameters."""
+    assert expected == wire.media_type(header)
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [(A, False), (B, True), (None, False), ("a" * 64, False), (f"sha512:{'a' * 128}", False)],
+)
+def test_contradicts(header: str | None, expected: bool) -> None:
+    """Only a well-formed digest of the same algorithm can contradict."""
+    assert expected == wire.contradicts(header, A)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            f'{{"errors":[{{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown","detail":"{A}"}}]}}',
+            wire.Refusal(("MANIFEST_BLOB_UNKNOWN",), "blob unknown", (A,)),
+        ),
+        (
+            f'{{"errors":[{{"code":"X","detail":{{"digest":"{A}"}}}},{{"code":"Y","detail":{{"Digest":"{B}"}}}}]}}',
+            wire.Refusal(("X", "Y"), "", (A, B)),
+        ),
+        (
+            f'{{"errors":[{{"code":"X","detail":["{A}",{{"blob":"{B}"}}]}}]}}',
+            wire.Refusal(("X",), "", (A, B)),
+        ),
+        (
+            f'{{"errors":[{{"code":"X","message":"layer {A} is gone"}}]}}',
+            wire.Refusal(("X",), f"layer {A} is gone", (A,)),
+        ),
+        (
+            '{"errors":[{"code":"UNAUTHORIZED","message":"no","detail":[{"Type":"repository"}]}]}',
+            wire.Refusal(("UNAUTHORIZED",), "no"),
+        ),
+        ('{"message":"rate limited"}', wire.Refusal((), "rate limited")),
+        ('{"errors":null}', wire.Refusal()),
+        ("<html>\n<b>502</b>", wire.Refusal((), "<html> <b>502</b>")),
+        ("", wire.Refusal()),
+        ("[" * 60_000, wire.Refusal((), "[" * 240 + "…")),
+        ('{"errors":[{"code":"a\\u001b[1mb","message":"\\u001b]8;;x"}]}', wire.Refusal((), r"\x1b]8;;x")),
+    ],
+)
+def test_refusal(body: str, expected: wire.Refusal) -> None:
+    """Codes, message and digests are read from all shapes that registries send, and nothing else is."""
+    assert expected == wire.refusal(body.encode())
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_refusal_takes_anything(body: bytes) -> None:
+    """An error body of any bytes is read without an exception and without control characters."""
+    assert wire.refusal(body).message.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("status", "codes", "expected"),
+    [
+        (429, (), True),
+        (503, (), True),
+        (500, (), True),
+        (522, (), True),
+        (403, ("TOOMANYREQUESTS",), True),
+        (404, (), False),
+        (401, ("UNAUTHORIZED",), False),
+        (400, ("MANIFEST_BLOB_UNKNOWN",), False),
+        (200, ("UNAVAILABLE",), False),
+    ],
+)
+def test_temporary(status: int, codes: tuple[str, ...], expected: bool) -> None:
+    """Overload and outage pass, refusals stay."""
+    assert expected == wire.temporary(status, codes)
+
+
+HUB_REALM = "https://auth.docker.io/token"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (
+            [f'Bearer realm="{HUB_REALM}",service="registry.docker.io",scope="repository:a/b:pull,push"'],
+            [
+                (
+                    "bearer",
+                    {
+                        "realm": HUB_REALM,
+                        "service": "registry.docker.io",
+                        "scope": "repository:a/b:pull,push",
+                    },
+                )
+            ],
+        ),
+        (['Basic realm="a \\"quoted\\", word"'], [("basic", {"realm": 'a "quoted", word'})]),
+        (
+            ['Basic realm="x", Bearer realm="y" , service = z'],
+            [("basic", {"realm": "x"}), ("bearer", {"realm": "y", "service": "z"})],
+        ),
+        (["Negotiate", 'Basic realm="x"'], [("negotiate", {}), ("basic", {"realm": "x"})]),
+        (["Negotiate YIIJ8g==, Basic realm=x"], [("negotiate", {}), ("basic", {"realm": "x"})]),
+        (
+            ["NTLM TlRMTVNTUAAC, Negotiate, BASIC REALM=x"],
+            [("ntlm", {}), ("negotiate", {}), ("basic", {"realm": "x"})],
+        ),
+        (
+            [', ,Bearer realm="x",,error="insufficient_scope"'],
+            [("bearer", {"realm": "x", "error": "insufficient_scope"})],
+        ),
+        (['Bearer realm="x",realm="evil"'], [("bearer", {"realm": "x"})]),
+        (['Bearer realm="x'], [("bearer", {})]),
+        (['realm="x"'], []),
+        ([""], []),
+        ([], []),
+    ],
+)
+def test_challenges(headers: list[str], expected: list[tuple[str, dict[str, str]]]) -> None:
+    """Several schemes, several headers, quoted commas, unknown parameters and malformed rests are read."""
+    assert tuple(Challenge(*each) for each in expected) == challenges(headers)
+
+
+@given(st.lists(st.text(alphabet=st.sampled_from('Basicer =",\\\t\x00é0') | st.characters()), max_size=3))
+def test_challenges_take_anything(headers: list[str]) -> None:
+    """No WWW-Authenticate header makes the scanner raise or return more than its limits."""
+    found = challenges(headers)
+    assert len(found) <= 16
+    assert all(len(each.parameters) <= 32 for each in found)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Basic", "Bearer", "Digest"]),
+            st.dictionaries(
+                st.from_regex("[a-z]{1,8}", fullmatch=True),
+                st.text(st.characters(max_codepoint=126)),
+                min_size=1,
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_challenges_read_what_is_written(wanted: list[tuple[str, dict[str, str]]]) -> None:
+    """Well-formed challenges come back, whatever their quoted values hold."""
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    header = ", ".join(
+        f"{scheme} " + ",".join(f"{key}={quoted(value)}" for key, value in parameters.items())
+        for scheme, parameters in wanted
+    )
+    assert tuple(Challenge(scheme.lower(), parameters) for scheme, parameters in wanted) == challenges(
+        [header]
+    )
+
+
+def test_a_long_challenge_is_bounded() -> None:
+    """Thousands of challenges and parameters are read up to the limits, in linear time."""
+    many = ", ".join(f"S{number} a=b" for number in range(3000))
+    deep = "Basic " + ",".join(f"p{number}=x" for number in range(3000)) + ',q="' + "\\a" * 100_000
+    expected = [16, 32]
+    assert expected == [len(challenges([many])), len(challenges([deep])[0].parameters)]
+
+
+@pytest.mark.parametrize(
+    ("url", "realm", "expected"),
+    [
+        ("https://registry.example.com/v2/", "https://registry.example.com/token", True),
+        ("https://registry.example.com/v2/", "https://auth.example.com/token", True),
+        ("https://registry.example.com/v2/", "https://example.com/token", True),
+        ("https://registry.example.com/v2/", "https://a.b.example.com/token", True),
+        ("https://registry.example.com/v2/", "http://registry.example.com/token", False),
+        ("https://registry.example.com/v2/", "https://evil.com/token", False),
+        ("https://registry.example.com/v2/", "https://evilexample.com/token", False),
+        ("https://registry.example.com/v2/", "https://example.com.evil.net/token", False),
+        ("https://example.com/v2/", "https://auth.com/token", False),
+        ("https://example.com/v2/", "https://evil.com/token", False),
+        ("https://mirror.co.uk/v2/", "https://evil.co.uk/token", False),
+        ("https://mine.github.io/v2/", "https://evil.github.io/token", False),
+        ("https://mine.azurecr.io/v2/", "https://evil.azurecr.io/oauth2/token", False),
+        ("https://mine.azurecr.io/v2/", "https://mine.azurecr.io/oauth2/token", True),
+        ("https://1.dkr.ecr.eu-west-1.amazonaws.com/", "https://evil.ecr.eu-west-1.amazonaws.com/", False),
+        ("https://registry-1.docker.io/v2/", HUB_REALM, True),
+        ("https://registry-1.docker.io/v2/", "https://auth.docker.io.evil.com/token", False),
+        ("https://10.0.0.1/v2/", "https://20.0.0.1/token", False),
+        ("https://10.0.0.1:5000/v2/", "https://10.0.0.1:5001/token", True),
+        ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5000/token", True),
+        ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5001/token", False),
+        ("https://registry.example.com/v2/", "https://registry.example.com./token", True),
+    ],
+)
+def test_realm_trusted(url: str, realm: str, expected: bool) -> None:
+    """A password goes to the registry's own site and nowhere else."""
+    assert expected == realm_trusted(url, realm)
+
+
+@pytest.mark.parametrize(
+    ("realm", "expected"),
+    [
+        (HUB_REALM, HUB_REALM),
+        ("/token", "https://registry.example.com/token"),
+        ("http://registry.example.com/token", None),
+        ("file:///etc/passwd", None),
+        ("", None),
+        ("https://user:pass@registry.example.com/", None),
+    ],
+)
+def test_realm_url(realm: str, expected: str | None) -> None:
+    """A token service is asked by https where the registry is, or not at all."""
+    assert expected == realm_url("https://registry.example.com/v2/", realm)
+
+
+def test_query_keeps_the_realms_own() -> None:
+    """What a realm's query holds already stays; scopes are appended in order."""
+    found = wire.query(
+        "https://h/t?a=%2B", [("service", "x y"), ("scope", "repository:a/b:pull,push"), ("scope", "s2")]
+    )
+    expected = "https://h/t?a=%2B&service=x%20y&scope=repository:a/b:pull,push&scope=s2"
+    assert expected == found
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (201, False),
+        (202, False),
+        (400, True),
+        (401, True),
+        (404, True),
+        (405, True),
+        (500, True),
+        (429, False),
+        (503, False),
+    ],
+)
+def test_mount_refused(status: int, expected: bool) -> None:
+    """Any no to a mount is got around, save one that asks to wait."""
+    assert expected == wire.mount_refused(status)
