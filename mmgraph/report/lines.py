@@ -1,0 +1,162 @@
+"""Progress where nothing can be rewritten: a line a finished tag, failures as they happen, totals now and then.
+
+Owns what is worth a line and how often. Quiet in the long run, so that a log stays short: totals come every
+ten seconds, after five minutes every sixty; one kind of retry or surprise gets one line in that time, and the
+rest are counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Self, TextIO
+
+from mmgraph.events import Draining, Event, Finished, Notice, Retried, Surprise
+from mmgraph.plan import Plan, Result
+from mmgraph.report.totals import Totals
+from mmgraph.report.words import Style, number, paint, safe, seconds, size
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mmgraph.clock import Clock
+
+_EARLY, _LATE, _LATE_AFTER = 10.0, 60.0, 300.0
+_KINDS = 5
+"""Kinds of retries and surprises that get a line of their own between two totals."""
+_VARIABLE: Final = re.compile(r"\b(?:sha\d+:[0-9a-f]+|\d+)\b")
+MARKS: Final = {
+    "created": ("+", Style.CREATE),
+    "moved": ("~", Style.MOVE),
+    "failed": ("!", Style.FAILURE),
+    "blocked": ("!", Style.FAILURE),
+    "stopped": ("!", Style.FAILURE),
+}
+
+
+class Lines:
+    """A Reporter that writes lines to ``stream``; enter it before the first event and ``run`` it meanwhile."""
+
+    def __init__(self, stream: TextIO, clock: Clock, *, colour: bool = False) -> None:
+        self._stream: TextIO | None = stream
+        self._clock = clock
+        self._colour = colour
+        self._totals = Totals()
+        self._began = self._shown = clock.now()
+        self._said = ""
+        self._kinds: set[str] = set()
+        self._more: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show_more()
+
+    def begin(self, plan: Plan) -> None:
+        """Take the totals from the plan: reading is over."""
+        self._totals.begin(plan, self._clock.now())
+        changes = plan.count(Result.CREATE) + plan.count(Result.MOVE)
+        self._write(f"{number(changes, 'tag')} to write, {size(plan.bill.uploaded)} to send")
+        self._shown = self._clock.now()
+
+    def __call__(self, event: Event) -> None:
+        """Take note of ``event``."""
+        now = self._clock.now()
+        self._totals.add(event, now)
+        if isinstance(event, Finished):
+            if event.outcome != "unchanged":
+                self._write(finished_line(event, self._colour))
+        elif isinstance(event, Retried):
+            self._say_once("retry", event.cause, retried_line(event))
+        elif isinstance(event, Surprise):
+            self._say_once("surprise", event.text, surprise_line(event))
+        elif isinstance(event, Notice):
+            self._say_once("notice", f"{event.registry} {event.text}", notice_line(event))
+        elif isinstance(event, Draining):
+            self._write(draining_line(event))
+        if now - self._shown >= self._interval(now):
+            self._show(now)
+
+    async def run(self) -> None:
+        """Show the totals in time also where nothing happens; cancel it at the end."""
+        while True:
+            now = self._clock.now()
+            await self._clock.sleep(max(self._shown + self._interval(now) - now, 0.1))
+            now = self._clock.now()
+            if now - self._shown >= self._interval(now):
+                self._show(now)
+
+    def _interval(self, now: float) -> float:
+        return _EARLY if now - self._began < _LATE_AFTER else _LATE
+
+    def _show(self, now: float) -> None:
+        self._shown = now
+        self._show_more()
+        self._kinds.clear()
+        self._write(f"[{seconds(now - self._began)}] {self._totals.line(now)}")
+
+    def _show_more(self) -> None:
+        if self._more:
+            counts = (number(count, what, _PLURALS[what]) for what, count in sorted(self._more.items()))
+            self._write(f"and {', '.join(counts)} more like these")
+            self._more.clear()
+
+    def _say_once(self, what: str, cause: str, line: str) -> None:
+        """Write ``line``, unless one like it (numbers and digests aside) was written since the last totals."""
+        kind = f"{what} {_VARIABLE.sub('', cause)}"
+        if kind in self._kinds or len(self._kinds) >= _KINDS:
+            self._more[what] += 1
+            return
+        self._kinds.add(kind)
+        self._write(line)
+
+    def _write(self, line: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # a reporter must not raise, and who read along is gone
+            self._stream = None
+
+
+_PLURALS: Final = {"retry": "retries", "surprise": "surprises", "notice": "notices"}
+
+
+def finished_line(event: Finished, colour: bool = False) -> str:
+    """``+ registry/app:v1``, with the cause where there is one."""
+    symbol, style = MARKS.get(event.outcome, ("=", Style.FAINT))
+    line = f"{paint(symbol, style, colour)} {event.destination}"
+    if event.outcome in ("failed", "blocked", "stopped"):
+        line += f" {event.outcome}: {safe(event.cause)}"
+    return line
+
+
+def retried_line(event: Retried) -> str:
+    """What is tried again, when and why."""
+    return (
+        f"retry in {seconds(event.seconds)}: {event.repository} {safe(event.name, 80)}: {safe(event.cause)}"
+    )
+
+
+def surprise_line(event: Surprise) -> str:
+    """What a registry did that the plan did not expect."""
+    return f"surprise: {event.repository} {safe(event.name, 80)}: {safe(event.text)}"
+
+
+def notice_line(event: Notice) -> str:
+    """What a person should know."""
+    return (
+        f"notice: {event.registry}: {safe(event.text)}" if event.registry else f"notice: {safe(event.text)}"
+    )
+
+
+def draining_line(event: Draining) -> str:
+    """That nothing new begins."""
+    return (
+        f"stopping: nothing new is started, {number(event.running, 'running task')} may take"
+        f" {seconds(event.seconds)}; interrupt again to stop at once"
+    )

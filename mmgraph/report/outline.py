@@ -1,0 +1,146 @@
+"""A plan from the side of its tags: what each tag adds, so that every byte of the bill stands under one tag.
+
+Owns how (tag, blob) pairs are told apart; the sums over all tags are the bill's. Knows no printing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mmgraph.graph import Edge, Kind, Node
+from mmgraph.plan import Action, Goal, Plan, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mmgraph.names import Digest, Reference, Repository
+
+SHARED = "shared"
+"""Beside the actions of blobs: an earlier tag of the set puts the blob there."""
+ABOVE = "above"
+"""The blob has been listed under the same tag already, for another platform; it counts once."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Blobs of one manifest that have the same end."""
+
+    use: str
+    """An action of blobs, ``SHARED`` or ``ABOVE``."""
+    place: str
+    """What they are mounted from, or the tag they are shared with."""
+    blobs: tuple[Node, ...]
+    size: int
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A manifest or index below a tag, and what its own blobs come to."""
+
+    node: Node
+    label: str
+    parts: tuple[Part, ...]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A spec's destination and all below it, in the order of its documents."""
+
+    goal: Goal
+    items: tuple[Item, ...] = ()
+    same_as: str = ""
+    """An earlier tag of the same repository that is to name the same image."""
+
+    @property
+    def name(self) -> str:
+        """The tag, or ``@`` and the short digest where the destination has none."""
+        return name_of(self.goal.spec.destination)
+
+
+class Section(msgspec.Struct, frozen=True):
+    """The entries of one destination repository that is written to or stays as it is, in spec order."""
+
+    repository: Repository
+    entries: Sequence[Entry]
+
+    @property
+    def changed(self) -> list[Entry]:
+        """The entries that are to be written."""
+        return [entry for entry in self.entries if entry.goal.result is not Result.UNCHANGED]
+
+    @property
+    def unchanged(self) -> list[Entry]:
+        """The entries that are as they should be."""
+        return [entry for entry in self.entries if entry.goal.result is Result.UNCHANGED]
+
+
+def name_of(reference: Reference) -> str:
+    """A reference inside its repository: the tag, else ``@`` and the short digest."""
+    if reference.tag or reference.digest is None:
+        return reference.tag or ""
+    return f"@{reference.digest.short}"
+
+
+def outline(plan: Plan) -> list[Section]:
+    """The plan's specs that did not fail, by destination repository in the order of first appearance."""
+    owners: dict[Node, str] = {}
+    roots: dict[tuple[Repository, Digest | None], str] = {}
+    sections: dict[Repository, list[Entry]] = {}
+    for goal in plan.goals:
+        if goal.result is Result.FAILED:
+            continue
+        repository = goal.spec.destination.repository
+        same_as = roots.get((repository, goal.root), "")
+        entry = Entry(goal, tuple(_items(plan, goal, owners)), same_as)
+        roots.setdefault((repository, goal.root), entry.name)
+        sections.setdefault(repository, []).append(entry)
+        for item in entry.items:
+            for part in item.parts:
+                for blob in part.blobs:
+                    owners.setdefault(blob, entry.name)
+    return [Section(repository, entries) for repository, entries in sections.items()]
+
+
+def documents_below(plan: Plan, node: Node) -> Iterator[Node]:
+    """The manifests and indexes that a tag or index needs, each once, outer before inner, as listed."""
+    seen = {node}
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if current.kind is not Kind.TAG:
+            yield current
+        if current.kind is Kind.MANIFEST:
+            continue
+        below = [
+            first
+            for first, edge in plan.graph.before(current)
+            if edge is Edge.NEED and first.kind is not Kind.BLOB and first not in seen
+        ]
+        seen.update(below)
+        stack.extend(reversed(below))
+
+
+def _items(plan: Plan, goal: Goal, owners: dict[Node, str]) -> Iterator[Item]:
+    if goal.node is None or goal.result is Result.UNCHANGED:
+        return
+    counted: set[Node] = set()
+    for node in documents_below(plan, goal.node):
+        groups: dict[tuple[str, str], list[Node]] = {}
+        for blob, edge in plan.graph.before(node):
+            if edge is Edge.NEED and blob.kind is Kind.BLOB:
+                use, place = (ABOVE, "") if blob in counted else _use(plan, blob, owners)
+                counted.add(blob)
+                groups.setdefault((use, place), []).append(blob)
+        parts = tuple(
+            Part(use, place, tuple(blobs), sum(plan.steps[blob].size for blob in blobs))
+            for (use, place), blobs in groups.items()
+        )
+        yield Item(node, plan.steps[node].label, parts)
+
+
+def _use(plan: Plan, blob: Node, owners: dict[Node, str]) -> tuple[str, str]:
+    step = plan.steps[blob]
+    if step.action is Action.PRESENT:
+        return str(step.action), ""
+    if blob in owners:
+        return SHARED, owners[blob]
+    return str(step.action), step.mount_from.path if step.mount_from else ""

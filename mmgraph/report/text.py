@@ -1,0 +1,291 @@
+"""The plan for people: what failed, then by destination repository what is written and why, then the bill.
+
+Owns the words and their places; what each tag adds is the outline's. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from mmgraph.graph import Kind, Node
+from mmgraph.plan import Action, Goal, Plan, Result
+from mmgraph.report.outline import ABOVE, SHARED, Entry, Item, Part, Section, name_of, outline
+from mmgraph.report.words import (
+    Style,
+    listed,
+    number,
+    paint,
+    paragraph,
+    percent,
+    safe,
+    size,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from mmgraph.names import Reference, Repository
+
+_FOLD_ITEMS = 6
+"""Manifests of one tag that are listed one by one."""
+_FOLD_NAMES = 8
+"""Tags that are named where they have only something in common to say."""
+_FOLD_REPOSITORIES = 5
+"""Repositories without a change that are listed one by one."""
+_ATTESTATION = "attestation for "
+_SYMBOLS = {
+    Result.CREATE: ("+", Style.CREATE, "create"),
+    Result.MOVE: ("~", Style.MOVE, "move"),
+    Result.UNCHANGED: ("=", Style.FAINT, "unchanged"),
+    Result.FAILED: ("!", Style.FAILURE, "failed, or lacks a platform"),
+}
+
+
+def plan_text(plan: Plan, *, unfold: bool = False, colour: bool = False, width: int = 100) -> str:
+    """What ``mmgraph plan`` prints. ``unfold``: every blob with digest, size, action and reason."""
+    printer = _Printer(plan, unfold, colour, max(width, 40))
+    blocks = list(printer.blocks())
+    blocks.append([plan_line(plan)])
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def plan_line(plan: Plan) -> str:
+    """The last line of a plan; its form does not change."""
+    bill = plan.bill
+    return (
+        f"Plan: {plan.count(Result.CREATE)} to copy, {plan.count(Result.MOVE)} to move,"
+        f" {plan.count(Result.UNCHANGED)} unchanged, {plan.count(Result.FAILED)} failed."
+        f" {size(bill.downloaded)} to read, {size(bill.uploaded)} to send;"
+        f" deduplication saves {size(bill.saved)} ({percent(bill.saved, bill.missing)} %):"
+        f" {size(bill.shared)} shared, {size(bill.mounted)} mounted."
+        f" Already there: {size(bill.present)} of {size(bill.naive)}."
+    )
+
+
+class _Printer:
+    """The blocks of one plan, each a list of lines."""
+
+    def __init__(self, plan: Plan, unfold: bool, colour: bool, width: int) -> None:
+        self._plan = plan
+        self._unfold = unfold
+        self._colour = colour
+        self._width = width
+
+    def blocks(self) -> Iterator[list[str]]:
+        failed = [goal for goal in self._plan.goals if goal.result is Result.FAILED]
+        if failed:
+            yield list(self._failures(failed))
+        sections = outline(self._plan)
+        if self._plan.changes:
+            yield [self._legend()]
+            for section in sections:
+                if section.changed:
+                    yield list(self._section(section))
+            rest = list(self._quiet([section for section in sections if not section.changed]))
+        else:
+            rest = [line for section in sections for line in self._lacking(section, str(section.repository))]
+        if rest:
+            yield rest
+        if not self._plan.changes and not failed:
+            count = len(self._plan.goals)
+            verb = "is as it should be" if count == 1 else "are as they should be"
+            yield [f"No changes. {number(count, 'tag')} {verb}."]
+
+    def _mark(self, result: Result) -> str:
+        symbol, style, _ = _SYMBOLS[result]
+        return paint(symbol, style, self._colour)
+
+    def _legend(self) -> str:
+        used = {goal.result for goal in self._plan.goals}
+        if any(goal.missing for goal in self._plan.goals):
+            used.add(Result.FAILED)
+        return "   ".join(
+            f"{self._mark(result)} {_SYMBOLS[result][2]}" for result in Result if result in used
+        )
+
+    def _failures(self, failed: Sequence[Goal]) -> Iterator[str]:
+        yield f"{number(len(failed), 'spec')} cannot be planned:"
+        for goal in failed:
+            yield f"  {self._mark(Result.FAILED)} {goal.spec.source} -> {goal.spec.destination}"
+            yield from paragraph(safe(goal.cause), self._width, 6)
+
+    # A destination repository
+
+    def _section(self, section: Section) -> Iterator[str]:
+        sources = {entry.goal.spec.source.repository for entry in section.changed}
+        common = sources.pop() if len(sources) == 1 else None
+        head = paint(str(section.repository), Style.STRONG, self._colour)
+        yield f"{head}  from {common}" if common else head
+        for entry in section.changed:
+            yield from self._entry(entry, common)
+        yield from self._lacking(section, "")
+        if section.unchanged:
+            yield f"  {self._mark(Result.UNCHANGED)} {len(section.unchanged)} unchanged"
+
+    def _quiet(self, sections: Sequence[Section]) -> Iterator[str]:
+        """Repositories in which nothing changes, at the end: they are what a reviewer need not read."""
+        for section in sections:
+            yield from self._lacking(section, str(section.repository))
+        if len(sections) > _FOLD_REPOSITORIES and not self._unfold:
+            count = sum(len(section.entries) for section in sections)
+            yield f"{self._mark(Result.UNCHANGED)} {count} unchanged in {len(sections)} more repositories"
+            return
+        for section in sections:
+            yield f"{section.repository}: {self._mark(Result.UNCHANGED)} {len(section.entries)} unchanged"
+
+    def _lacking(self, section: Section, place: str) -> Iterator[str]:
+        """Unchanged tags that lack platforms, together where they lack the same."""
+        groups: dict[str, list[str]] = {}
+        for entry in section.unchanged:
+            if entry.goal.missing:
+                groups.setdefault(listed(entry.goal.missing), []).append(entry.name)
+        for platforms, names in groups.items():
+            shown = names if self._unfold else names[:_FOLD_NAMES]
+            more = [f"and {len(names) - len(shown)} more"] if len(names) > len(shown) else []
+            verb = "lacks" if len(names) == 1 else "lack"
+            where = f"{place}: " if place else ""
+            head = f"{'' if place else '  '}{self._mark(Result.FAILED)} "
+            phrases = [*shown, *more]
+            phrases[-1] += f" (unchanged) {verb} {platforms}"
+            yield from wrapped(head + where, phrases, self._width, 6)
+
+    # A tag
+
+    def _entry(self, entry: Entry, common: Repository | None) -> Iterator[str]:
+        yield from wrapped(*self._title(entry, common), self._width, 6, divider="  ")
+        goal = entry.goal
+        if goal.missing:
+            yield f"      {self._mark(Result.FAILED)} lacks {listed(goal.missing)}"
+        if goal.trimmed:
+            limits = listed(goal.spec.platforms)
+            yield from paragraph(f"digest differs from the source's: limited to {limits}", self._width, 6)
+        if self._unfold:
+            for item in entry.items:
+                yield from self._unfolded(item)
+            return
+        whole = _whole(entry)
+        if whole is not None:
+            yield f"      same image as {whole.place}: {_amount(whole)} shared"
+            return
+        rows = _rows(entry)
+        column = max((len(row.name) for row in rows if not row.attests), default=0)
+        for row in rows:
+            phrases = _phrases(row.parts) if row.parts else ["no blobs"]
+            yield from wrapped(f"      {row.name:<{column}}  ", phrases, self._width, 8)
+
+    def _title(self, entry: Entry, common: Repository | None) -> tuple[str, list[str]]:
+        goal = entry.goal
+        name = paint(entry.name, Style.STRONG, self._colour)
+        phrases = []
+        if goal.result is Result.MOVE and goal.old and goal.root:
+            phrases.append(f"{goal.old.short} -> {goal.root.short}")
+            gains = [paint(f"+{safe(label)}", Style.CREATE, self._colour) for label in goal.gains]
+            losses = [paint(f"-{safe(label)}", Style.FAILURE, self._colour) for label in goal.losses]
+            if gains or losses:
+                phrases.append(" ".join([*gains, *losses]))
+        elif goal.root and goal.spec.destination.tag:
+            phrases.append(goal.root.short)
+        source = _source(goal.spec.source, goal.spec.destination, common)
+        if source:
+            phrases.append(f"from {source}")
+        return f"  {self._mark(goal.result)} {name}  ", phrases
+
+    def _unfolded(self, item: Item) -> Iterator[str]:
+        step = self._plan.steps[item.node]
+        label = f"{safe(step.label)}: " if step.label else ""
+        what = f"{item.node.kind} {item.node.name}"
+        yield f"      {label}{what} {size(step.size)}, {step.action}, {safe(step.reason)}"
+        for part in item.parts:
+            for blob in part.blobs:
+                known = self._plan.steps[blob]
+                use = {SHARED: f"shared with {part.place}", ABOVE: "listed above"}.get(part.use, part.use)
+                yield f"        {use} {size(known.size)} {blob.name} {safe(known.reason)}"
+
+
+def _source(source: Reference, destination: Reference, common: Repository | None) -> str:
+    """The source as far as the destination and the repository's heading do not say it already."""
+    if source.repository != common:
+        return str(source)
+    if (source.tag, source.digest) in ((destination.tag, None), (None, destination.digest)):
+        return ""
+    return name_of(source) if source.digest is None else str(source).removeprefix(str(source.repository))
+
+
+class _Row(NamedTuple):
+    """One line below a tag: a manifest, or several."""
+
+    name: str
+    attests: bool
+    parts: Sequence[Part]
+
+
+def _rows(entry: Entry) -> list[_Row]:
+    """A row for each image and one for all attestations; for many images one row, too."""
+    images: list[_Row] = []
+    attestations: list[_Row] = []
+    for item in entry.items:
+        if item.node.kind is Kind.INDEX and not item.parts:
+            continue
+        attests = item.label.startswith(_ATTESTATION)
+        name = safe(item.label, 60) or f"{item.node.kind} {item.node.name[:19]}"
+        (attestations if attests else images).append(_Row(name, attests, item.parts))
+    if len(images) > _FOLD_ITEMS:
+        images = [_Row(number(len(images), "image"), False, _merged(images))]
+    if len(attestations) > 1:
+        names = [row.name.removeprefix(_ATTESTATION) for row in attestations]
+        named = all(names) and len(names) <= _FOLD_ITEMS
+        name = f"attestations for {', '.join(names)}" if named else number(len(names), "attestation")
+        attestations = [_Row(name, True, _merged(attestations))]
+    return images + attestations
+
+
+def _merged(rows: Sequence[_Row]) -> list[Part]:
+    return [part for row in rows for part in row.parts]
+
+
+def _whole(entry: Entry) -> Part | None:
+    """All blobs of an entry as one part, where its image goes to the same repository under an earlier tag."""
+    parts = [part for item in entry.items for part in item.parts if part.use != ABOVE]
+    if not entry.same_as or not parts or {part.use for part in parts} != {SHARED}:
+        return None
+    return Part(SHARED, entry.same_as, _blobs(parts), _bytes(parts))
+
+
+def _blobs(parts: Sequence[Part]) -> tuple[Node, ...]:
+    return tuple(blob for part in parts for blob in part.blobs)
+
+
+def _bytes(parts: Sequence[Part]) -> int:
+    return sum(part.size for part in parts)
+
+
+def _amount(part: Part) -> str:
+    """``30.1 MiB in 3 blobs``, of one blob just the size."""
+    return size(part.size) if len(part.blobs) == 1 else f"{size(part.size)} in {len(part.blobs)} blobs"
+
+
+def _phrases(parts: Sequence[Part]) -> list[str]:
+    """What is uploaded, mounted, present and shared, each as a sum; blobs listed above where that is all."""
+    groups: dict[tuple[str, str], list[Part]] = {}
+    for part in parts:
+        # Whatever is shared comes as one sum: with whom in detail is for the unfolded form.
+        groups.setdefault((part.use, part.place if part.use != SHARED else ""), []).append(part)
+    phrases = []
+    for use in (Action.UPLOAD, Action.MOUNT, Action.PRESENT, SHARED):
+        for (found, place), each in groups.items():
+            if found != use:
+                continue
+            amount = _amount(Part(use, place, _blobs(each), _bytes(each)))
+            if use == SHARED:
+                phrases.append(f"{amount} shared with {_among([part.place for part in each])}")
+            else:
+                phrases.append(f"{use} {amount} from {place}" if place else f"{use} {amount}")
+    return phrases or ["all of it listed above"]
+
+
+def _among(names: Iterable[str]) -> str:
+    distinct = list(dict.fromkeys(names))
+    if len(distinct) <= 3:
+        return ", ".join(distinct)
+    return f"{', '.join(distinct[:2])} and {len(distinct) - 2} more"

@@ -1,0 +1,123 @@
+"""Words that all views share: sizes, counts, seconds, and the one escape for all foreign text.
+
+Knows nothing of plans. Everything that a registry or a manifest can have written goes through ``safe``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+TEXT_LIMIT: Final = 400
+"""Characters of one piece of foreign text."""
+
+# What str.isprintable lets pass and a terminal shows as nothing: joiners, fillers, variation selectors.
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+# CI runners obey lines of a log: GitHub "::name::" at the start of a line, also behind blanks, and "##[name"
+# anywhere; Azure and TeamCity "##vso[" and "##teamcity[".
+_RUNNER_COMMAND: Final = re.compile(r"(?<!\S):(?=:[A-Za-z])|#(?=#[A-Za-z]*\[)")
+
+
+def safe(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Foreign text made fit to show: one line, nothing invisible, nothing a terminal or runner obeys, cut.
+
+    Escaped are C0 and C1 controls, bidirectional and zero-width characters, separators other than the space,
+    and whatever else Unicode does not call printable.
+    """
+    if len(text) > limit:
+        text = text[:limit] + "…"
+    if not text.isascii() or not text.isprintable():
+        text = "".join(c if c.isprintable() and not _INVISIBLE.match(c) else _escaped(c) for c in text)
+    return _RUNNER_COMMAND.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes: two for East Asian wide, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
+
+
+def size(count: int) -> str:
+    """``count`` bytes in binary units with one decimal: ``512 B``, ``30.1 MiB``."""
+    if count < 1024:
+        return f"{count} B"
+    value, power = count / 1024, 0
+    while round(value, 1) >= 1024 and power < len(_UNITS) - 1:
+        value, power = value / 1024, power + 1
+    return f"{value:.1f} {_UNITS[power]}"
+
+
+def percent(part: int, whole: int) -> int:
+    """Whole percents, rounded down, so that 100 means all of it; 0 of nothing."""
+    return 100 * part // whole if whole else 0
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """``1 blob``, ``3 blobs``."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def seconds(duration: float) -> str:
+    """A duration in two units at most: ``0.4 s``, ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if duration < 9.95:
+        return f"{max(duration, 0.0):.1f} s"
+    whole = round(duration)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def listed(words: Iterable[object]) -> str:
+    """Foreign words in a row, divided by commas."""
+    return ", ".join(safe(str(word)) for word in words)
+
+
+def wrapped(head: str, phrases: Sequence[str], width: int, indent: int, divider: str = ", ") -> list[str]:
+    """``head`` and then ``phrases`` as lines, broken between phrases only; further ones begin at ``indent``."""
+    lines, line, bare = [], head, True
+    for index, phrase in enumerate(phrases):
+        piece = phrase + (divider.rstrip() if index < len(phrases) - 1 else "")
+        gap = "" if bare else " "
+        if not bare and columns(line) + len(gap) + columns(piece) > width:
+            lines.append(line)
+            line, gap = " " * indent, ""
+        line += gap + piece
+        bare = False
+    return [*lines, line]
+
+
+def paragraph(text: str, width: int, indent: int) -> list[str]:
+    """``text`` broken at spaces; a word that is too long stands alone, whole, so that it can be copied."""
+    return wrapped(" " * indent, text.split(" "), width, indent, divider=" ")
+
+
+class Style(Enum):
+    """How a piece of text is set off where colours are shown."""
+
+    CREATE = "32"
+    MOVE = "33"
+    FAILURE = "31"
+    FAINT = "2"
+    STRONG = "1"
+
+
+def paint(text: str, style: Style, colour: bool) -> str:
+    """``text`` in ``style``, or as it is without ``colour``."""
+    return f"\x1b[{style.value}m{text}\x1b[0m" if colour and text else text
