@@ -1,0 +1,129 @@
+"""Compiles and executes copy specs in this process, and hands back all there is to see. Judges nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mmgraph.cache import MemoryCache
+from mmgraph.clock import SystemClock
+from mmgraph.compile import Compiler
+from mmgraph.execute import BUDGET, Execution
+from mmgraph.registry.client import Client
+from mmgraph.registry.credentials import Credentials
+from mmgraph.specs import read_specs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Mapping
+
+    from mmgraph.account import Account
+    from mmgraph.clock import Clock
+    from mmgraph.events import Event
+    from mmgraph.names import Registry
+    from mmgraph.plan import Plan
+    from mmgraph.store import ManifestCache, Operation
+
+NO_LOGINS = Credentials({}, None, Path("/nonexistent"))
+Requests = dict[str, dict[str, int]]
+"""How many requests of each operation, by registry."""
+
+
+class Mirrored(NamedTuple):
+    """One run: what was planned, what came of it, and the requests that the client counted in each half."""
+
+    plan: Plan
+    account: Account
+    events: list[Event]
+    planning: Requests
+    applying: Requests
+    retries: int
+
+    @property
+    def ends(self) -> dict[str, str]:
+        """The outcome of each spec by the path and name of its destination."""
+        return {str(end.goal.spec.destination).partition("/")[2]: end.outcome for end in self.account.ends}
+
+    @property
+    def causes(self) -> str:
+        """Why specs failed, one a line."""
+        return "\n".join(end.cause for end in self.account.ends if end.cause)
+
+
+def spec(source: str, destination: str, *platforms: str) -> str:
+    """Return one copy spec as a line of JSON."""
+    line: dict[str, Any] = {"src": source, "dst": destination}
+    if platforms:
+        line["transform"] = {"limitPlatforms": platforms}
+    return json.dumps(line) + "\n"
+
+
+async def mirror(
+    specs: str,
+    *,
+    exact: bool = False,
+    cache: ManifestCache | None = None,
+    clock: Clock | None = None,
+    committed_only: Collection[Registry] = (),
+    credentials: Credentials = NO_LOGINS,
+    between: Callable[[Plan], Awaitable[None]] | None = None,
+    started: Callable[[Execution, Client], None] | None = None,
+    report: Callable[[Event], None] | None = None,
+    jobs: int = 16,
+    budget: int = BUDGET,
+) -> Mirrored:
+    """Plan ``specs`` and carry the plan out; ``between`` is awaited after the one and before the other.
+
+    ``started`` is handed the execution and its client before it runs.
+    """
+    parsed = read_specs([("specs", specs.encode())])
+    clock = clock or SystemClock()
+    events: list[Event] = []
+
+    def note(event: Event) -> None:
+        events.append(event)
+        if report is not None:
+            report(event)
+
+    async with Client(credentials=credentials, clock=clock, jobs=jobs) as client:
+        compiler = Compiler(
+            parsed,
+            client,
+            client,
+            cache if cache is not None else MemoryCache(),
+            clock,
+            note,
+            exact=exact,
+            committed_only=committed_only,
+        )
+        plan = await compiler.plan()
+        planning = _counted(client.counts())
+        if between is not None:
+            await between(plan)
+        execution = Execution(plan, client, clock, note, compiler.evidence.looks, budget=budget)
+        if started is not None:
+            started(execution, client)
+        account = await execution.run()
+        applying = _less(_counted(client.counts()), planning)
+        return Mirrored(plan, account, events, planning, applying, client.retries.total())
+
+
+def _counted(counts: Mapping[Registry, Mapping[Operation, int]]) -> Requests:
+    return {str(registry): {str(kind): n for kind, n in kinds.items()} for registry, kinds in counts.items()}
+
+
+def _less(all_of_them: Requests, some: Requests) -> Requests:
+    left = {
+        registry: {
+            kind: n - some.get(registry, {}).get(kind, 0)
+            for kind, n in kinds.items()
+            if n > some.get(registry, {}).get(kind, 0)
+        }
+        for registry, kinds in all_of_them.items()
+    }
+    return {registry: kinds for registry, kinds in left.items() if kinds}
+
+
+def bill_requests(plan: Plan) -> Requests:
+    """Return the requests of a plan's bill, by registry."""
+    return _counted(plan.bill.requests)
