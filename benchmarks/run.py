@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,8 @@ from mmgraph.store import Operation
 from tests.support.distribution import Distribution, roomy_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.distribution import Request
 
 ROOT: Final = Path(__file__).parents[1]
@@ -48,6 +51,13 @@ class Cost(msgspec.Struct, frozen=True):
     """Bytes of blobs that the source sent."""
 
 
+class Link(msgspec.Struct, frozen=True):
+    """A wide-area link in front of each registry: milliseconds of a round trip, Mbit/s each way."""
+
+    round_trip: float
+    rate: float
+
+
 class Round(msgspec.Struct, frozen=True):
     """One tool once: into an empty registry, and again with nothing left to do."""
 
@@ -63,6 +73,7 @@ class Result(msgspec.Struct, frozen=True):
     date: str
     fleet: str
     seed: int
+    link: Link | None
     truth: Any
     machine: dict[str, Any]
     versions: dict[str, str]
@@ -74,15 +85,13 @@ def call(command: list[str], home: Path) -> tuple[float, float, float]:
 
     The numbers are those of ``wait4``: of the tool and of the children that it waited for.
     """
-    kept = {
-        name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "LC_ALL", "PYTHONPATH"}
-    }
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     places = ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG", "TMPDIR")
-    log = home / "log"
+    log, result = home / "log", home / "result.json"
+    caller = [sys.executable, "-I", "-S", str(ROOT / "benchmarks" / "call.py"), str(result)]
     with log.open("ab") as output:
-        start = time.perf_counter()
         process = subprocess.Popen(
-            command,
+            caller + command,
             cwd=ROOT,
             env={**kept, **dict.fromkeys(places, str(home))},
             stdin=subprocess.DEVNULL,
@@ -90,21 +99,17 @@ def call(command: list[str], home: Path) -> tuple[float, float, float]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        timer = threading.Timer(LIMIT_SECONDS, os.killpg, (process.pid, 9))
-        timer.start()
         try:
-            _, status, usage = os.wait4(process.pid, 0)
-        except BaseException:
-            os.killpg(process.pid, 9)
-            raise
+            process.wait(LIMIT_SECONDS)
         finally:
-            timer.cancel()
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    cost = json.loads(result.read_text())
+    if cost["code"] != 0:
         tail = log.read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"{command[0]} ended with {process.returncode}: {tail}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+        raise RuntimeError(f"{command[0]} ended with {cost['code']}: {tail}")
+    return cost["wall"], cost["cpu"], cost["rss"] / 1000
 
 
 def _requests(requests: list[Request]) -> dict[str, int]:
@@ -145,12 +150,40 @@ def prove(fleet: Fleet, destination: Distribution, *, blobs_only: bool) -> None:
             raise RuntimeError(f"{repository}: {len(missing)} are missing, {min(missing)} is one")
 
 
-def one(tool: Tool, number: int, fleet: Fleet, source: Distribution, work: Path, binary: str) -> Round:
+@contextmanager
+def linked(registry: Distribution, link: Link | None) -> Iterator[str]:
+    """Yield the address at which tools reach ``registry``: its own, or that of a slow link in front of it."""
+    if link is None:
+        yield registry.address
+        return
+    command = [sys.executable, "-m", "benchmarks.link", registry.address]
+    command += ["--round-trip", str(link.round_trip), "--rate", str(link.rate)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+
+
+def one(
+    tool: Tool,
+    number: int,
+    fleet: Fleet,
+    source: Distribution,
+    work: Path,
+    binary: str,
+    link: Link | None,
+) -> Round:
     """Let a tool mirror the fleet into a fresh registry, and then once more; prove both."""
     home = Path(tempfile.mkdtemp(prefix=f"{tool.name}-", dir=work))
     try:
-        with Distribution(binary=binary) as destination:
-            command = tool.command(Job(fleet, source.address, destination.address, home))
+        with (
+            Distribution(binary=binary) as destination,
+            linked(source, link) as near,
+            linked(destination, link) as far,
+        ):
+            command = tool.command(Job(fleet, near, far, home))
             cold = measure(command, home, source, destination)
             prove(fleet, destination, blobs_only=not tool.mirrors)
             warm = None
@@ -234,7 +267,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str) -> Result:
+def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str, link: Link | None) -> Result:
     """Make the fleet, serve it, and let every tool mirror it once a round, each round in another order."""
     work = Path(tempfile.mkdtemp(prefix="mmgraph-bench-", dir=roomy_directory()))
     try:
@@ -246,7 +279,7 @@ def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str)
         with Distribution(work / "source", binary=binary) as source:
             for number in range(rounds):
                 for tool in tools[number % len(tools) :] + tools[: number % len(tools)]:
-                    each = one(tool, number, fleet, source, work, binary)
+                    each = one(tool, number, fleet, source, work, binary, link)
                     warm = f", warm {each.warm.wall:.2f} s" if each.warm else ""
                     say(f"round {number + 1}: {tool.name} cold {each.cold.wall:.2f} s{warm}")
                     done.append(each)
@@ -258,6 +291,7 @@ def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str)
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%MZ"),
         fleet=fleet_name,
         seed=seed,
+        link=link,
         truth=msgspec.to_builtins(fleet.truth()),
         machine=where,
         versions={
@@ -278,6 +312,7 @@ def main(arguments: list[str]) -> None:
         "--tools", help=f"of {' '.join(TOOLS)}, joined by commas; else all that are installed"
     )
     parser.add_argument("--registry", default="docker-registry", help="registry of distribution, 2.8 or 3")
+    parser.add_argument("--link", metavar="MS,MBIT", help="a link in front of each registry, such as 40,400")
     parser.add_argument(
         "--no-save", action="store_true", help=f"write nothing to {RESULTS.relative_to(ROOT)}"
     )
@@ -287,7 +322,8 @@ def main(arguments: list[str]) -> None:
     if unknown:
         parser.error(f"not installed: {' '.join(unknown)}")
     tools = [TOOLS[name] for name in names]
-    result = run(options.fleet, options.seed, options.rounds, tools, options.registry)
+    link = Link(*map(float, options.link.split(","))) if options.link else None
+    result = run(options.fleet, options.seed, options.rounds, tools, options.registry, link)
     print(table(result))
     if not options.no_save:
         RESULTS.mkdir(exist_ok=True)
