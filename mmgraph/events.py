@@ -97,7 +97,7 @@ class Draining(Event, frozen=True):
 class Reporter(Protocol):
     """Who is told. Must return at once and not raise."""
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
         """Take note of ``event``."""
         ...
 

@@ -102,7 +102,7 @@ class Execution:
         self._transport.on_room(self._wake.set)
         for goal in self._plan.goals:
             if goal.result in (Result.UNCHANGED, Result.FAILED):
-                self._report(Finished(goal.spec.destination, goal.root, str(goal.result), goal.cause))
+                self._finish(goal)
         self._ledger.start()
         try:
             while True:
@@ -249,6 +249,9 @@ class Execution:
                 self._ledger.fail(work, str(outcome.error))
         if failed:
             self._retry(failed)
+        for outcome in outcomes:
+            if outcome.how is How.UPLOADED:  # under the slot that this upload still holds
+                await self._probe(outcome.target.repository, transfer.digest)
 
     def _settle(self, work: Work, outcome: Outcome) -> None:
         """Let one target's outcome take effect that is no failure."""
@@ -261,7 +264,6 @@ class Execution:
             return
         if outcome.how is How.UPLOADED:
             self._uploaded += size
-            self._probe_once(repository, work.digest)
         elif outcome.how is How.MOUNTED:
             self._mounted += size
         elif work.action is Action.UPLOAD and work.step.proven_absent:
@@ -298,14 +300,11 @@ class Execution:
 
     # The one probe
 
-    def _probe_once(self, repository: Repository, digest: Digest) -> None:
-        """After its first committed blob, learn whether a registry sees its own blobs (one request, once)."""
-        registry = repository.registry
-        if registry not in self._probed and not self._stopping:
-            self._probed.add(registry)
-            self._spawn(self._probe(repository, digest))
-
     async def _probe(self, repository: Repository, digest: Digest) -> None:
+        """After its first committed blob, learn whether a registry sees its own blobs (one request, once)."""
+        if repository.registry in self._probed:
+            return
+        self._probed.add(repository.registry)
         try:
             sees = await self._transport.probe(repository, digest)
         except MmgraphError:
@@ -410,6 +409,10 @@ class Execution:
         goal = self._goals.get(work.node)
         if goal is None:
             return
+        self._finish(goal)
+
+    def _finish(self, goal: Goal) -> None:
+        """Tell of a spec that came to its end; enough failures stop the rest."""
         end = self._end(goal)
         self._report(Finished(goal.spec.destination, goal.root, end.outcome, end.cause))
         if end.outcome in ("failed", "blocked"):

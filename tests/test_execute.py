@@ -1,0 +1,347 @@
+"""Carrying out a plan: order, limits, draining, moved tags; what a registry is asked and what it is not."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from mmgraph.account import Account
+from mmgraph.cache import MemoryCache
+from mmgraph.clock import Clock, SystemClock
+from mmgraph.compile import Compiler
+from mmgraph.events import Draining, Event, Finished, Retried, Started
+from mmgraph.execute import DRAIN_SECONDS, Execution
+from mmgraph.names import Registry, Repository
+from mmgraph.oci import OCI_MANIFEST, Manifest, parse
+from mmgraph.server import Delay, Drop, FaultPlan, Flip, Headers, Refuse, Rule, Stall
+from mmgraph.specs import CopySpec
+from mmgraph.store import Operation, RawManifest
+from tests.support.clock import ManualClock
+from tests.support.making import content, manifest, spec
+from tests.support.rig import Rig, rig
+
+
+async def lay(rigged: Rig, repository: str, tag: str, image: Manifest, *blobs: str, size: int = 10) -> None:
+    """Lay an image of named blobs into the source."""
+    place = rigged.repository(0, repository)
+    for blob in blobs:
+        rigged.put_blob(place, content(blob, size))
+    await rigged.client.put_manifest(place, tag, image.digest, RawManifest(image.raw, image.media_type))
+
+
+class Run:
+    """Specs compiled against a rig, ready to be executed; keeps every event."""
+
+    def __init__(self, rigged: Rig, specs: Sequence[tuple[str, str]], clock: Clock | None = None) -> None:
+        self.rigged = rigged
+        self.clock = clock or SystemClock()
+        self.events: list[Event] = []
+        source, *destinations = (server.address for server in rigged.servers)
+        self.specs: list[CopySpec] = [
+            spec(f"{source}/{wanted}", f"{destinations[0]}/{name}" if "." not in name else name)
+            for wanted, name in specs
+        ]
+
+    async def prepare(self, max_failures: int | None = None) -> Execution:
+        """Compile as ``apply`` does."""
+        client = self.rigged.client
+        compiler = Compiler(
+            self.specs, client, client, MemoryCache(), self.clock, self.events.append, exact=False
+        )
+        plan = await compiler.plan()
+        looks = compiler.evidence.looks
+        return Execution(plan, client, self.clock, self.events.append, looks, max_failures=max_failures)
+
+    async def apply(self, max_failures: int | None = None) -> Account:
+        """Compile and execute."""
+        return await (await self.prepare(max_failures)).run()
+
+    def outcomes(self, account: Account) -> dict[str, str]:
+        """What became of each destination, by its repository and tag."""
+        return {
+            f"{end.goal.spec.destination.repository.path}:{end.goal.spec.destination.tag}": end.outcome
+            for end in account.ends
+        }
+
+    def heard(self, kind: type[Event]) -> list[Event]:
+        """The events of one type."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def test_an_image_arrives_and_its_tag_names_it() -> None:
+    """The thinnest whole path: two blobs, one manifest, one tag, all confirmed."""
+    async with rig() as rigged:
+        image = manifest("config", "layer")
+        await lay(rigged, "a", "1", image, "config", "layer")
+        run = Run(rigged, [("a:1", "b:1")])
+        account = await run.apply()
+        found = await rigged.client.find(rigged.repository(1, "b"), "1")
+        assert ({"b:1": "created"}, True, image.digest) == (
+            run.outcomes(account),
+            account.complete,
+            found.digest if found else None,
+        )
+
+
+async def test_manifests_go_before_blobs_that_wait() -> None:
+    """With one job, the first image is tagged before the last image's blobs have moved."""
+    async with rig(jobs=1) as rigged:
+        for number in range(4):
+            await lay(
+                rigged, f"a{number}", "1", manifest(f"c{number}", f"l{number}"), f"c{number}", f"l{number}"
+            )
+        rigged.servers[1].log._requests.clear()
+        await Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(4)]).apply()
+        kinds = [
+            request.kind
+            for request in rigged.servers[1].log
+            if request.kind in (Operation.PUT_BLOB, Operation.PUT_MANIFEST)
+        ]
+        assert kinds.index(Operation.PUT_MANIFEST) < len(kinds) - 1 - kinds[::-1].index(Operation.PUT_BLOB)
+
+
+async def test_what_is_under_way_at_a_registry_is_bounded() -> None:
+    """``jobs=2``: never more than two requests are answered at once on either side."""
+    async with rig(jobs=2) as rigged:
+        names = [f"l{number}" for number in range(12)]
+        await lay(rigged, "a", "1", manifest("config", *names), "config", *names)
+        for server in (0, 1):
+            rigged.fault(server, Rule(Delay(0.005)))
+            rigged.servers[server].log.peak = 0
+        await Run(rigged, [("a:1", "b:1")]).apply()
+        assert (2, True) == (
+            max(server.log.peak for server in rigged.servers),
+            all(rigged.client.take([Registry(server.address)], []) for server in rigged.servers),
+        )
+
+
+async def test_several_tags_of_one_digest_are_one_put_each() -> None:
+    """The root goes with the first tag; nothing is put by digest."""
+    async with rig() as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        await Run(rigged, [("a:1", "b:1"), ("a:1", "b:2"), ("a:1", "b:3")]).apply()
+        puts = [request.name for request in rigged.servers[1].log.select(Operation.PUT_MANIFEST)]
+        assert ["1", "2", "3"] == puts
+
+
+async def test_one_image_to_several_registries_is_one_get() -> None:
+    """The uploads of two registries share the stream."""
+    async with rig(2) as rigged:
+        await lay(rigged, "a", "1", manifest("config", "layer"), "config", "layer")
+        second = rigged.servers[2].address
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", f"{second}/b:1")])
+        account = await run.apply()
+        gets = rigged.servers[0].log.count(Operation.GET_BLOB)
+        assert (True, 2, 2) == (account.complete, gets, len({e.digest for e in run.heard(Started)}))  # type: ignore[attr-defined]
+
+
+async def test_a_second_run_asks_for_tags_and_nothing_else() -> None:
+    """One HEAD for each distinct source tag, one for each destination tag."""
+    async with rig() as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", "b:2")])
+        await run.apply()
+        before = [len(server.log) for server in rigged.servers]
+        account = await run.apply()
+        asked = [
+            [request.kind for request in list(server.log)[start:]]
+            for server, start in zip(rigged.servers, before, strict=True)
+        ]
+        expected = [[Operation.HEAD_MANIFEST], [Operation.HEAD_MANIFEST] * 2]
+        assert (expected, {"b:1": "unchanged", "b:2": "unchanged"}) == (asked, run.outcomes(account))
+
+
+async def test_a_tag_that_moved_meanwhile_is_left_alone() -> None:
+    """More than thirty seconds after the look, a third value at the destination fails the spec and is not touched."""
+    clock = ManualClock()
+    async with rig(clock=clock) as rigged:
+        wanted, other = manifest("config"), manifest("other")
+        await lay(rigged, "a", "1", wanted, "config")
+        await lay(rigged, "a", "other", other, "other")
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", "b:2")], clock)
+        execution = await run.prepare()
+        place = rigged.repository(1, "b")
+        rigged.put_blob(place, content("other"))
+        await rigged.client.put_manifest(place, "1", other.digest, RawManifest(other.raw, other.media_type))
+        await clock.advance(31)
+        account = await execution.run()
+        found = await rigged.client.find(place, "1")
+        cause = account.ends[0].cause
+        expected = ({"b:1": "failed", "b:2": "created"}, other.digest, True)
+        assert expected == (
+            run.outcomes(account),
+            found.digest if found else None,
+            "moved meanwhile" in cause,
+        )
+
+
+async def test_a_tag_that_somebody_else_set_right_is_fine() -> None:
+    """The renewed look finds the planned digest: the tag is written once more and the spec is done."""
+    clock = ManualClock()
+    async with rig(clock=clock) as rigged:
+        wanted = manifest("config")
+        await lay(rigged, "a", "1", wanted, "config")
+        run = Run(rigged, [("a:1", "b:1")], clock)
+        execution = await run.prepare()
+        place = rigged.repository(1, "b")
+        rigged.put_blob(place, content("config"))
+        await rigged.client.put_manifest(
+            place, "1", wanted.digest, RawManifest(wanted.raw, wanted.media_type)
+        )
+        await clock.advance(31)
+        assert {"b:1": "created"} == run.outcomes(await execution.run())
+
+
+async def test_one_refused_tag_does_not_take_its_twin_along() -> None:
+    """Two tags of one digest, one of them immutable: the other is written."""
+    async with rig() as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        rigged.fault(1, Rule(Refuse(403, "DENIED"), Operation.PUT_MANIFEST, name="1"))
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", "b:2")])
+        assert {"b:1": "failed", "b:2": "created"} == run.outcomes(await run.apply())
+
+
+async def test_a_failure_that_passes_is_retried() -> None:
+    """The source drops a blob's connection and the destination a PUT: both heal, and the first says so."""
+    async with rig() as rigged:
+        await lay(rigged, "a", "1", manifest("config", "layer"), "config", "layer")
+        rigged.fault(1, Rule(Drop(), Operation.PUT_BLOB, count=1))
+        run = Run(rigged, [("a:1", "b:1")])
+        assert {"b:1": "created"} == run.outcomes(await run.apply())
+
+
+async def test_wrong_bytes_are_tried_twice_and_then_final() -> None:
+    """A source that lies about a blob is asked once more, no more; the spec fails with the digest error."""
+    async with rig() as rigged:
+        image = manifest("config")
+        await lay(rigged, "a", "1", image, "config")
+        rigged.fault(0, Rule(Flip(), Operation.GET_BLOB))
+        run = Run(rigged, [("a:1", "b:1")])
+        account = await run.apply()
+        expected = ({"b:1": "blocked"}, 2, 1, True)
+        assert expected == (
+            run.outcomes(account),
+            rigged.servers[0].log.count(Operation.GET_BLOB),
+            len(run.heard(Retried)),
+            "other bytes" in account.ends[0].cause,
+        )
+
+
+async def test_enough_failures_stop_the_rest() -> None:
+    """``max_failures=1``: after the first failed spec nothing new starts, and the others are stopped."""
+    async with rig(jobs=1) as rigged:
+        for number in range(5):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        rigged.fault(1, Rule(Refuse(403, "DENIED"), Operation.POST_UPLOAD, repository="b0"))
+        run = Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(5)])
+        outcomes = run.outcomes(await run.apply(max_failures=1))
+        assert ("blocked", True) == (outcomes["b0:1"], "stopped" in outcomes.values())
+
+
+async def test_draining_lets_what_runs_end_and_starts_nothing_new() -> None:
+    """After ``drain`` the running upload ends, its manifest is not begun, and the spec is stopped."""
+    async with rig(jobs=1) as rigged:
+        await lay(rigged, "a", "1", manifest("config", "layer"), "config", "layer")
+        rigged.fault(1, Rule(Delay(0.05), Operation.PUT_BLOB))
+        run = Run(rigged, [("a:1", "b:1")])
+        execution = await run.prepare()
+        task = asyncio.create_task(execution.run())
+        while not run.heard(Started):
+            await asyncio.sleep(0.001)
+        execution.drain()
+        account = await task
+        log = rigged.servers[1].log
+        expected = ({"b:1": "stopped"}, 1, 0, 1, 0)
+        assert expected == (
+            run.outcomes(account),
+            log.count(Operation.PUT_BLOB, status=201),
+            log.count(Operation.PUT_MANIFEST),
+            len(run.heard(Draining)),
+            rigged.servers[1].open_sessions,
+        )
+
+
+async def test_what_does_not_end_within_the_drain_is_cancelled() -> None:
+    """A stalled upload is cancelled after twenty-five seconds, and its session with it."""
+    clock = ManualClock()
+    async with rig(clock=clock) as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        rigged.fault(0, Rule(Stall(), Operation.GET_BLOB))
+        run = Run(rigged, [("a:1", "b:1")], clock)
+        execution = await run.prepare()
+        task = asyncio.create_task(execution.run())
+        while not rigged.servers[1].open_sessions:
+            await asyncio.sleep(0.001)
+        execution.drain()
+        await clock.advance(DRAIN_SECONDS - 1)
+        still = task.done()
+        await clock.advance(2)
+        account = await task
+        assert (False, {"b:1": "stopped"}, 0) == (
+            still,
+            run.outcomes(account),
+            rigged.servers[1].open_sessions,
+        )
+
+
+async def test_cancelling_a_run_leaves_nothing_behind() -> None:
+    """No session at the destination, no slot taken in any window."""
+    async with rig(2, jobs=1) as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        rigged.fault(0, Rule(Stall(), Operation.GET_BLOB))
+        second = rigged.servers[2].address
+        execution = await Run(rigged, [("a:1", "b:1"), ("a:1", f"{second}/b:1")]).prepare()
+        task = asyncio.create_task(execution.run())
+        while not all(server.open_sessions for server in rigged.servers[1:]):
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        registries = [Registry(server.address) for server in rigged.servers]
+        slots = rigged.client.take(registries, registries)
+        assert (True, [0, 0]) == (slots is not None, [server.open_sessions for server in rigged.servers[1:]])
+
+
+async def test_a_probe_is_sent_once_to_each_registry_that_was_written() -> None:
+    """However many blobs land: one self-mount of one that was committed."""
+    async with rig() as rigged:
+        names = [f"l{number}" for number in range(6)]
+        await lay(rigged, "a", "1", manifest("config", *names), "config", *names)
+        run = Run(rigged, [("a:1", "b:1")])
+        account = await run.apply()
+        counts = account.requests[Registry(rigged.servers[1].address)]
+        assert (1, 7) == (counts[Operation.PROBE], counts[Operation.POST_UPLOAD])
+
+
+async def test_every_spec_is_told_of_once() -> None:
+    """Created, unchanged and failed specs each end with one event."""
+    async with rig() as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        run = Run(rigged, [("a:1", "b:1"), ("gone:1", "b:2")])
+        await run.apply()
+        finished = run.heard(Finished)
+        outcomes = sorted((event.destination.tag, event.outcome) for event in finished)  # type: ignore[attr-defined]
+        assert [("1", "created"), ("2", "failed")] == outcomes
+
+
+async def test_a_registry_without_digest_headers_is_read_back() -> None:
+    """Where the PUT's answer has no digest, the tag is confirmed by looking at it."""
+    plan = FaultPlan([Rule(Headers({"Docker-Content-Digest": None}), Operation.PUT_MANIFEST)])
+    async with rig(plans=[FaultPlan(), plan]) as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        run = Run(rigged, [("a:1", "b:1")])
+        account = await run.apply()
+        heads = rigged.servers[1].log.count(Operation.HEAD_MANIFEST)
+        assert ({"b:1": "created"}, 2) == (run.outcomes(account), heads)
+
+
+async def test_what_is_sent_is_what_was_read() -> None:
+    """A manifest with odd white space and a newline at its end arrives byte for byte."""
+    async with rig() as rigged:
+        raw = b"\n" + manifest("config").raw.replace(b", ", b" ,\t") + b"\n"
+        odd = parse(raw, OCI_MANIFEST)
+        assert isinstance(odd, Manifest)
+        await lay(rigged, "a", "1", odd, "config")
+        await Run(rigged, [("a:1", "b:1")]).apply()
+        place: Repository = rigged.repository(1, "b")
+        assert raw == (await rigged.client.manifest(place, "1")).raw
