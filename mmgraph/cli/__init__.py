@@ -1,0 +1,74 @@
+"""The command line: what each command does is in a file of its own; here are the way in and the exit codes.
+
+Imports nothing that a help page does not need.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from mmgraph.errors import InternalError, MmgraphError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+DONE, FAILED, CHANGES, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes; ``CHANGES`` only where it was asked for (terraform's ``-detailed-exitcode``, make's ``-q``)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` spell, those of the process where None, and return its exit code."""
+    from cyclopts.exceptions import CycloptsError
+
+    from mmgraph.cli.app import run
+    from mmgraph.cli.output import say
+
+    try:
+        return run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except CycloptsError as error:
+        # Not cyclopts' own exit code for these, which is 2: that one says "changes pending" here.
+        say(str(error).replace("\0", "-"))
+        say("see mmgraph --help")
+        return FAILED
+    except Exception as error:
+        leaves = list(_leaves(error))
+        for message in dict.fromkeys(_message(leaf) for leaf in leaves):
+            say(message)
+        if any(_is_unexpected(leaf) for leaf in leaves) or os.environ.get("MMGRAPH_DEBUG"):
+            _explain(error)
+        return FAILED
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _is_unexpected(error: BaseException) -> bool:
+    return isinstance(error, InternalError) or not isinstance(error, MmgraphError | OSError)
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, MmgraphError):
+        return str(error)
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror or error}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _explain(error: Exception) -> None:
+    from mmgraph.cli.output import say
+
+    if os.environ.get("MMGRAPH_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        say("this is a fault of mmgraph: please report it, with what the same command says under --debug")

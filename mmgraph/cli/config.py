@@ -1,0 +1,94 @@
+"""mmgraph.toml: options that stand in a file, for all commands, for one command, or for one registry.
+
+Only the file in the current directory is read, not those above it: what a stranger left in a shared parent
+directory must not be able to switch TLS off.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from cyclopts import App
+from cyclopts.argument import ArgumentCollection
+from cyclopts.config import Dict
+
+from mmgraph.errors import SpecError
+from mmgraph.names import Registry, quote
+
+NAME: Final = "mmgraph.toml"
+_LIMIT: Final = 1 << 20
+_REGISTRY_KEYS: Final = ("plain-http", "mount-after-manifest")
+_COMMON: Final = frozenset(
+    {
+        *("jobs", "authfile", "plain-http", "mount-after-manifest", "no-cache", "require-platforms"),
+        *("color", "max-failures", "keep-going"),
+    }
+)
+"""What may stand outside a table: each command takes those that it has."""
+
+
+class File:
+    """A source of options for cyclopts, behind flags and environment: the first source that has one wins."""
+
+    def __init__(self) -> None:
+        self._document: dict[str, Any] | None = None
+
+    def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        """Give ``arguments`` what the file says and nothing before has said."""
+        if not commands:
+            return
+        document = _read(Path(NAME))
+        tables = {name: value for name, value in document.items() if name in _commands(app)}
+        loose = {name: value for name, value in document.items() if name not in {*tables, "registry"}}
+        if unknown := sorted(loose.keys() - _COMMON):
+            raise SpecError(f"{NAME}: {quote(unknown[0])} is not an option that can stand outside a table")
+        if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
+            raise SpecError(f"{NAME}: {wrong[0]} is a command, so write a table: [{wrong[0]}]")
+        known = {name.lstrip("-") for argument in arguments for name in argument.names}
+        options = {name: value for name, value in loose.items() if name in known}
+        for key, registries in _of_registries(document.get("registry", {})).items():
+            if key in known and registries:
+                options[key] = [*_list(options.get(key, [])), *registries]
+        options |= tables.get(commands[0], {})
+        Dict(options, source=NAME, use_commands_as_keys=False)(app, commands, arguments)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LIMIT + 1)
+    except FileNotFoundError:
+        return {}
+    if len(content) > _LIMIT:
+        raise SpecError(f"{path} is longer than {_LIMIT} bytes")
+    try:
+        return tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is not TOML: {error}") from None
+
+
+def _commands(app: App) -> set[str]:
+    root = next(iter(app.app_stack.current_frame))
+    return {name for name in root if not name.startswith("-")}
+
+
+def _of_registries(tables: Any) -> dict[str, list[str]]:
+    """Turn ``[registry."HOST"]`` tables of switches into options that list registries."""
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise SpecError(f'{NAME}: write tables for registries: [registry."HOST"]')
+    found: dict[str, list[str]] = {key: [] for key in _REGISTRY_KEYS}
+    for name, table in tables.items():
+        Registry.parse(name)
+        for key, value in table.items():
+            if key not in _REGISTRY_KEYS:
+                known = ", ".join(_REGISTRY_KEYS)
+                raise SpecError(f"{NAME}: {quote(key)} cannot be said of a registry yet: {known} can")
+            if not isinstance(value, bool):
+                raise SpecError(f"{NAME}: {key} of {quote(name)} is true or false")
+            if value:
+                found[key].append(name)
+    return found
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,108 @@
+"""What a command works on: specs from files or standard input, or one saved plan. Asks no registry."""
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from mmgraph.cli.output import DASH, say
+from mmgraph.errors import SpecError
+from mmgraph.names import quote
+from mmgraph.plan import Plan
+from mmgraph.saved import SIZE_LIMIT, is_saved, read
+from mmgraph.specs import CopySpec, read_specs
+
+DEFAULT: Final = Path("specs.json")
+
+
+def load(names: Sequence[str], only: Sequence[str]) -> tuple[CopySpec, ...] | Plan:
+    """Return the specs that ``names`` hold, or the plan where they are a single saved one.
+
+    Raises ``SpecError`` with everything that is wrong, and ``OSError``.
+    """
+    inputs = _contents(names)
+    if len(inputs) == 1 and is_saved(inputs[0][1]):
+        if only:
+            raise SpecError(
+                "--only narrows specs, and a saved plan is executed as it is: make a plan with --only"
+            )
+        return read(inputs[0][1])
+    for name, content in inputs:
+        if is_saved(content):
+            raise SpecError(f"{name} is a saved plan, and stands alone: not beside specs or other plans")
+    return narrow(read_specs(inputs), only)
+
+
+def load_specs(names: Sequence[str], only: Sequence[str]) -> tuple[CopySpec, ...]:
+    """As ``load``, for a command that takes no saved plan."""
+    loaded = load(names, only)
+    if isinstance(loaded, Plan):
+        raise SpecError(
+            "this is a saved plan: look at it with mmgraph graph, carry it out with mmgraph apply"
+        )
+    return loaded
+
+
+def narrow(specs: tuple[CopySpec, ...], only: Sequence[str]) -> tuple[CopySpec, ...]:
+    """Return the specs whose destination, written in full, matches a glob; all where there are none."""
+    if not only:
+        return specs
+    matched: set[str] = set()
+    kept = []
+    for spec in specs:
+        forms = {str(spec.destination), str(spec.destination.goal)}
+        fitting = [glob for glob in only if any(fnmatchcase(form, glob) for form in forms)]
+        matched.update(fitting)
+        if fitting:
+            kept.append(spec)
+    for glob in only:
+        if glob not in matched:
+            raise SpecError(
+                f"--only {quote(glob)} matches no destination: they are written in full,"
+                f" such as {specs[0].destination if specs else 'registry.example/app:1'}"
+            )
+    return tuple(kept)
+
+
+def _contents(names: Sequence[str]) -> list[tuple[str, bytes]]:
+    if not names:
+        default = _default()
+        name, content = _content(default)
+        if default == DASH and not content.strip() and DEFAULT.is_file():
+            say(f"standard input is empty, so there are no specs; ./{DEFAULT} is not read unless it is named")
+        return [(name, content)]
+    if sum(name in {DASH, "-"} for name in names) > 1:
+        raise SpecError("standard input (-) is named twice, and can be read once")
+    return [_content(name) for name in names]
+
+
+def _content(name: str) -> tuple[str, bytes]:
+    if name in {DASH, "-"}:
+        content = sys.stdin.buffer.read(SIZE_LIMIT + 1)
+        name = "-"
+    else:
+        with Path(name).open("rb") as file:
+            content = file.read(SIZE_LIMIT + 1)
+    if len(content) > SIZE_LIMIT:
+        raise SpecError(f"{name} is longer than {SIZE_LIMIT} bytes")
+    return name, content
+
+
+def _default() -> str:
+    """Return what to read where nothing is named: standard input if something is piped in, else the file.
+
+    A terminal is not waited for. Neither is /dev/null: a job of cron or CI has it without anybody having
+    piped an empty set in, which would be "nothing to do".
+    """
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        mode = stat.S_IFCHR  # standard input is closed
+    if not stat.S_ISCHR(mode):
+        return DASH
+    if DEFAULT.is_file():
+        return str(DEFAULT)
+    raise SpecError(f"there are no specs: name a file, pipe them in, or have ./{DEFAULT}")

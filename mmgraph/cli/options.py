@@ -1,0 +1,103 @@
+"""Options that several commands share, as dataclasses that cyclopts flattens. Holds what was written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from mmgraph.names import Registry
+
+Colour = Literal["auto", "always", "never"]
+
+Specs = Annotated[
+    str, Parameter(help="Files with copy specs; - is standard input.", metavar="SPECS", negative="")
+]
+SpecsOrPlan = Annotated[
+    str, Parameter(help="Files with copy specs, or one saved plan.", metavar="SPECS|PLAN", negative="")
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which specs count, and when one of them is good enough."""
+
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="GLOB",
+            negative="",
+            show_default=False,
+            help="Only the destinations that match, such as 'registry.example/team/*'. Repeatable.",
+        ),
+    ] = ()
+    require_platforms: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Fail a spec whose source lacks a platform it lists."
+        ),
+    ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """How registries are spoken to."""
+
+    jobs: Annotated[
+        int,
+        Parameter(
+            alias="-j",
+            validator=Number(gte=1, lte=1024),
+            help="Requests under way at one registry, reading and writing apart.",
+        ),
+    ] = 16
+    authfile: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="The only login file to read, instead of docker's and podman's own."),
+    ] = None
+    plain_http: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="REGISTRY", negative="", show_default=False, help="Speak to it without TLS. Repeatable."
+        ),
+    ] = ()
+    mount_after_manifest: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="REGISTRY",
+            negative="",
+            show_default=False,
+            help="It mounts only what a committed manifest refers to, as ECR does. Repeatable.",
+        ),
+    ] = ()
+    no_cache: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Read every manifest anew; keep none for the next run."
+        ),
+    ] = False
+
+    def plain(self) -> frozenset[Registry]:
+        """The registries of ``--plain-http``; raises ``SpecError``."""
+        return frozenset(map(Registry.parse, self.plain_http))
+
+    def committed_only(self) -> frozenset[Registry]:
+        """The registries of ``--mount-after-manifest``; raises ``SpecError``."""
+        return frozenset(map(Registry.parse, self.mount_after_manifest))
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How results look."""
+
+    color: Annotated[
+        Colour, Parameter(help="Whether to colour; auto goes by the terminal and NO_COLOR, FORCE_COLOR.")
+    ] = "auto"
+
+
+ALL, NETWORK, LOOK = Selection(), Network(), Look()
+"""What holds where no option is given."""

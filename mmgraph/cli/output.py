@@ -1,0 +1,63 @@
+"""Where results and messages go: standard output and standard error; files whole or not at all."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final, TextIO
+
+from mmgraph.cli.options import Colour
+from mmgraph.report.terminal import coloured
+
+DASH: Final = "\0"
+"""Stands for an argument "-", which cyclopts takes for an option; no real argument can be this."""
+
+
+def say(message: str) -> None:
+    """Write a message for people to standard error; whoever does not listen misses it."""
+    try:
+        for line in message.splitlines() or [""]:
+            print(f"mmgraph: {line}", file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
+def emit(text: str) -> None:
+    """Write a part of the result to standard output; that its reader has gone is no failure."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes once more at exit, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put ``content`` into the file ``path``, readable by its owner alone: whole, or it stays as it was."""
+    if str(path) in {DASH, "-"}:
+        emit(content.decode())
+        return
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def wants_colour(stream: TextIO, colour: Colour) -> bool:
+    """Whether to colour what goes to ``stream``."""
+    return colour == "always" or (colour == "auto" and coloured(os.environ, stream.isatty()))
+
+
+def width() -> int:
+    """Columns to fill on standard output: those of the terminal, and a book's page elsewhere."""
+    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100

@@ -1,0 +1,82 @@
+"""``mmgraph plan``: what apply would do."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from mmgraph.cli import CHANGES, DONE, FAILED
+from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, Specs
+
+
+def plan(
+    *specs: Specs,
+    format: Annotated[Literal["text", "json"], Parameter(help="json is what --out saves.")] = "text",  # noqa: A002
+    out: Annotated[
+        Path | None, Parameter(metavar="FILE", help="Save the plan, for apply to carry out as it is.")
+    ] = None,
+    all: Annotated[  # noqa: A002
+        bool, Parameter(negative="", show_default=False, help="Also list what is there already.")
+    ] = False,
+    detailed_exitcode: Annotated[
+        bool,
+        Parameter(negative="", show_default=False, help="Exit 2 where changes are pending, 0 where none."),
+    ] = False,
+    question: Annotated[
+        bool,
+        Parameter(
+            alias="-q",
+            negative="",
+            show_default=False,
+            help="Print nothing: exit 2 where changes are pending.",
+        ),
+    ] = False,
+    selection: Selection = ALL,
+    network: Network = NETWORK,
+    look: Look = LOOK,
+) -> int:
+    """Say what apply would do: the tags, the actions, the bytes and requests. Writes to no registry.
+
+    mmgraph plan specs.json --out mirror.plan && mmgraph apply mirror.plan
+    """
+    import sys
+
+    from mmgraph import __version__, saved
+    from mmgraph.cli.inputs import load_specs
+    from mmgraph.cli.interrupt import Interrupts, run
+    from mmgraph.cli.output import emit, say, wants_colour, width, write
+    from mmgraph.cli.session import open_session
+    from mmgraph.plan import Plan, Result
+
+    chosen = load_specs(specs, selection.only)
+
+    async def work(_: Interrupts) -> int:
+        async with open_session(network, look.color) as session:
+            made, _looks = await session.compile(
+                chosen,
+                # A question is answered by the looks at the tags alone.
+                exact=not question or out is not None,
+                require_platforms=selection.require_platforms,
+            )
+        show(made)
+        if made.count(Result.FAILED):
+            return FAILED
+        return CHANGES if made.changes and (detailed_exitcode or question) else DONE
+
+    def show(made: Plan) -> None:
+        document = saved.write(made, f"mmgraph {__version__}") if out or format == "json" else b""
+        if out:
+            write(out, document)
+        if question:
+            for goal in made.goals:
+                if goal.result is Result.FAILED:
+                    say(f"{goal.spec.destination}: {goal.cause}")
+        elif format == "json":
+            emit(document.decode())
+        else:
+            from mmgraph.report.text import plan_text
+
+            colour = wants_colour(sys.stdout, look.color)
+            emit(plan_text(made, unfold=all, colour=colour, width=width()))
+
+    return run(work)

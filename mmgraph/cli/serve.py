@@ -1,0 +1,55 @@
+"""``mmgraph serve``: a registry on loopback."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from mmgraph.cli import DONE
+
+
+def serve(
+    directory: Annotated[
+        Path | None,
+        Parameter(
+            metavar="DIR", show_default=False, help="Where to keep images, as OCI layouts; memory if none."
+        ),
+    ] = None,
+    /,
+    *,
+    listen: Annotated[
+        str, Parameter(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")
+    ] = "127.0.0.1:0",
+) -> int:
+    """Serve a registry, over a directory of OCI layouts or over memory, until SIGINT or SIGTERM.
+
+    It asks nobody who they are and speaks plain HTTP: keep it on loopback.
+    The first line of its output is "listening on HOST:PORT".
+    """
+    import asyncio
+
+    from mmgraph import server
+    from mmgraph.cli.interrupt import Interrupts, run
+    from mmgraph.cli.output import emit
+    from mmgraph.errors import SpecError
+    from mmgraph.names import quote
+
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise SpecError(
+            f"--listen {quote(listen)} is not HOST:PORT: write 127.0.0.1:5000, or port 0 for a free one"
+        )
+
+    async def work(interrupts: Interrupts) -> int:
+        stop = asyncio.Event()
+        interrupts.drain = stop.set
+        await server.serve(
+            directory,
+            host.strip("[]") or "127.0.0.1",
+            int(port),
+            lambda address: emit(f"listening on {address}\n"),
+            stop,
+        )
+        return DONE
+
+    return run(work)

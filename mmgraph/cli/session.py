@@ -1,0 +1,109 @@
+"""What a run needs, built from options: the client, the cache, who is told of progress."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from mmgraph.cache import DiskCache, MemoryCache, default_path
+from mmgraph.cli.options import Colour, Network
+from mmgraph.cli.output import wants_colour
+from mmgraph.clock import Clock, SystemClock
+from mmgraph.compile import Compiler
+from mmgraph.errors import SpecError
+from mmgraph.events import Event, Notice
+from mmgraph.evidence import Look
+from mmgraph.names import Repository
+from mmgraph.plan import Plan
+from mmgraph.registry.client import Client
+from mmgraph.registry.credentials import Credentials
+from mmgraph.registry.wire import mounts_need_manifest
+from mmgraph.report.lines import Lines
+from mmgraph.specs import CopySpec
+from mmgraph.store import ManifestCache
+
+Looks = dict[tuple[Repository, str], Look]
+
+
+class View(Protocol):
+    """Shows on standard error how things go."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of ``event``."""
+        ...
+
+    def begin(self, plan: Plan) -> None:
+        """Reading is over, and ``plan`` is carried out now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Session:
+    """A run's tools, while its context is open."""
+
+    network: Network
+    client: Client
+    cache: ManifestCache
+    clock: Clock
+    view: View
+
+    async def compile(
+        self, specs: Sequence[CopySpec], *, exact: bool, require_platforms: bool
+    ) -> tuple[Plan, Looks]:
+        """Read what must be read; return the plan, and what the destinations were seen to name."""
+        registries = {spec.destination.repository.registry for spec in specs}
+        compiler = Compiler(
+            specs,
+            self.client,
+            self.client,
+            self.cache,
+            self.clock,
+            self.view,
+            exact=exact,
+            require_platforms=require_platforms,
+            committed_only=self.network.committed_only() | set(filter(mounts_need_manifest, registries)),
+        )
+        return await compiler.plan(), compiler.evidence.looks
+
+
+@asynccontextmanager
+async def open_session(network: Network, colour: Colour) -> AsyncIterator[Session]:
+    """Open connections, the cache and the view of progress; all are closed at the end."""
+    if network.authfile is not None and not network.authfile.is_file():
+        raise SpecError(f"--authfile {network.authfile}: there is no such file")
+    clock = SystemClock()
+    async with _open_view(clock, colour) as view:
+
+        def warn(message: str) -> None:
+            view(Notice(None, message))
+
+        client = Client(
+            credentials=Credentials(os.environ, network.authfile),
+            clock=clock,
+            jobs=network.jobs,
+            plain_http=network.plain(),
+            warn=warn,
+        )
+        cache = MemoryCache() if network.no_cache else DiskCache(default_path(os.environ), warn)
+        try:
+            async with client:
+                yield Session(network, client, cache, clock, view)
+        finally:
+            if isinstance(cache, DiskCache):
+                cache.close()
+
+
+@asynccontextmanager
+async def _open_view(clock: Clock, colour: Colour) -> AsyncIterator[View]:
+    lines = Lines(sys.stderr, clock, colour=wants_colour(sys.stderr, colour))
+    with lines:
+        ticking = asyncio.create_task(lines.run())
+        try:
+            yield lines
+        finally:
+            ticking.cancel()
+            with suppress(asyncio.CancelledError):
+                await ticking

@@ -1,0 +1,391 @@
+"""A plan as a file: the same bytes for the same plan, and read as what a stranger may have written.
+
+Owns the format; what must hold for a plan to be carried out is soundness's. Asks no registry.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
+
+import msgspec
+
+from mmgraph.bill import Bill
+from mmgraph.errors import ContentError, InternalError, SpecError
+from mmgraph.graph import Edge, Graph, Kind, Node
+from mmgraph.names import Digest, Platform, Reference, Registry, Repository, quote
+from mmgraph.oci import Document, parse
+from mmgraph.plan import Action, Goal, Plan, Result, Step
+from mmgraph.soundness import Soundness
+from mmgraph.specs import CopySpec, Origin, read_specs
+from mmgraph.store import Operation  # noqa: TC001 - msgspec reads the annotation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+FORMAT: Final = "mmgraph-plan"
+VERSION: Final = 1
+SIZE_LIMIT: Final = 1 << 30
+"""Bytes of a saved plan at most; one of two thousand tags has some thirty million."""
+_COUNT_LIMIT: Final = 5_000_000
+_BEGINNING: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"mmgraph-plan"')
+
+Part = TypeVar("Part")
+Whole = TypeVar("Whole")
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _Wire(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename="camel"
+):
+    """What all parts of the file have in common: what is not known is refused, what is not set left out."""
+
+
+class _Spec(_Wire, frozen=True, kw_only=True):
+    """A spec in its normal form and its end in the plan."""
+
+    src: str
+    dst: str
+    platforms: tuple[str, ...] = ()
+    file: str = ""
+    number: _Count = 0
+    line: _Count = 0
+    result: Result
+    cause: str = ""
+    root: str | None = None
+    source_digest: str | None = None
+    old: str | None = None
+    missing: tuple[str, ...] = ()
+    gains: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
+    node: _Count | None = None
+
+
+class _Node(_Wire, frozen=True, kw_only=True):
+    """A node and its step."""
+
+    kind: Kind
+    repository: str
+    name: str
+    action: Action
+    reason: str
+    size: _Count = 0
+    label: str = ""
+    source: str | None = None
+    mount_from: str | None = None
+    proven_absent: bool = False
+    target: str | None = None
+    old: str | None = None
+
+
+class _Document(_Wire, frozen=True, kw_only=True):
+    """A manifest or index as it is sent; ``raw`` is base64."""
+
+    digest: str
+    media_type: str
+    raw: bytes
+
+
+class _Bill(_Wire, frozen=True, kw_only=True, omit_defaults=False):
+    naive: _Count
+    present: _Count
+    mounted: _Count
+    uploaded: _Count
+    shared: _Count
+    downloaded: _Count
+    requests: dict[str, dict[Operation, _Count]]
+
+
+class _Saved(_Wire, frozen=True, kw_only=True):
+    """The file. ``edges`` are pairs of positions in ``nodes``; ``tool`` is what wrote it, for people."""
+
+    format: str
+    version: _Count
+    tool: str
+    specs: tuple[_Spec, ...]
+    nodes: tuple[_Node, ...]
+    edges: tuple[tuple[_Count, _Count, Edge], ...]
+    documents: tuple[_Document, ...]
+    bill: _Bill
+
+
+class _Head(msgspec.Struct):
+    """What tells a plan from other JSON."""
+
+    format: str = ""
+    version: int = 0
+
+
+def write(plan: Plan, tool: str) -> bytes:
+    """Return the file's content; ``tool`` is the name and version of the program that made the plan.
+
+    It has the documents of the graph's manifests and indexes, and no others.
+    """
+    places = {node: place for place, node in enumerate(plan.steps)}
+    documents = {node.name: plan.documents[Digest(node.name)] for node in places if _is_document(node)}
+    saved = _Saved(
+        format=FORMAT,
+        version=VERSION,
+        tool=tool,
+        specs=tuple(_write_goal(goal, places) for goal in plan.goals),
+        nodes=tuple(_write_step(node, step) for node, step in plan.steps.items()),
+        # In this order, both what comes before and what comes after a node keep their order.
+        edges=tuple(
+            (places[first], place, edge)
+            for node, place in places.items()
+            for first, edge in plan.graph.before(node)
+        ),
+        documents=tuple(
+            _Document(digest=str(each.digest), media_type=each.media_type, raw=each.raw)
+            for each in documents.values()
+        ),
+        bill=_write_bill(plan.bill),
+    )
+    return msgspec.json.encode(saved) + b"\n"
+
+
+def is_saved(raw: bytes) -> bool:
+    """Whether ``raw`` is meant to be a saved plan, sound or not."""
+    if _BEGINNING.match(raw):
+        return True
+    try:
+        return msgspec.json.decode(raw, type=_Head).format == FORMAT
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+
+
+def read(raw: bytes) -> Plan:
+    """Return the plan that ``write`` wrote. Raises ``SpecError`` that says where it is wrong, and what is."""
+    if len(raw) > SIZE_LIMIT:
+        _refuse("$", f"it has {len(raw)} bytes, more than the {SIZE_LIMIT} that are read")
+    if not raw.strip():
+        _refuse("$", "it is empty")
+    try:
+        head = msgspec.json.decode(raw, type=_Head)
+        if head.format != FORMAT:
+            _refuse("$.format", f"it is {quote(head.format)}, not {quote(FORMAT)}: this is something else")
+        if head.version != VERSION:
+            _refuse(
+                "$.version", f"it is {head.version}, and this mmgraph reads {VERSION}: make the plan anew"
+            )
+        saved = msgspec.json.decode(raw, type=_Saved)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SpecError(f"the saved plan cannot be read: {error}") from None
+    return _Reader(saved).plan()
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a saved plan."""
+    made = msgspec.json.schema(_Saved)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mmgraph saved plan", **made}
+
+
+def _is_document(node: Node) -> bool:
+    return node.kind in (Kind.MANIFEST, Kind.INDEX)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _write_goal(goal: Goal, places: Mapping[Node, int]) -> _Spec:
+    spec = goal.spec
+    return _Spec(
+        src=str(spec.source),
+        dst=str(spec.destination),
+        platforms=tuple(map(str, spec.platforms)),
+        file=spec.origin.file,
+        number=spec.origin.number,
+        line=spec.origin.line,
+        result=goal.result,
+        cause=goal.cause,
+        root=_text(goal.root),
+        source_digest=_text(goal.source_digest),
+        old=_text(goal.old),
+        missing=tuple(map(str, goal.missing)),
+        gains=goal.gains,
+        losses=goal.losses,
+        node=None if goal.node is None else places[goal.node],
+    )
+
+
+def _write_step(node: Node, step: Step) -> _Node:
+    return _Node(
+        kind=node.kind,
+        repository=str(node.repository),
+        name=str(node.name),
+        action=step.action,
+        reason=step.reason,
+        size=step.size,
+        label=step.label,
+        source=_text(step.source),
+        mount_from=_text(step.mount_from),
+        proven_absent=step.proven_absent,
+        target=_text(step.target),
+        old=_text(step.old),
+    )
+
+
+def _write_bill(bill: Bill) -> _Bill:
+    return _Bill(
+        naive=bill.naive,
+        present=bill.present,
+        mounted=bill.mounted,
+        uploaded=bill.uploaded,
+        shared=bill.shared,
+        downloaded=bill.downloaded,
+        requests={
+            str(registry): dict(sorted(counts.items())) for registry, counts in sorted(bill.requests.items())
+        },
+    )
+
+
+def _refuse(where: str, message: str) -> NoReturn:
+    raise SpecError(f"the saved plan is not sound: {where}: {message}")
+
+
+def _each(where: str, work: Callable[[Part], Whole], parts: Iterable[Part]) -> list[Whole]:
+    """Do ``work`` with every part; what is wrong with one is said with its place."""
+    done = []
+    for place, part in enumerate(parts):
+        try:
+            done.append(work(part))
+        except (SpecError, ContentError) as error:
+            _refuse(f"{where}[{place}]", str(error))
+    return done
+
+
+def _digest(text: str | None) -> Digest | None:
+    return None if text is None else Digest.parse(text)
+
+
+class _Reader:
+    """Builds the plan of one file, part by part."""
+
+    def __init__(self, saved: _Saved) -> None:
+        self._saved = saved
+        self._repositories: dict[str, Repository] = {}
+        self._nodes: list[Node] = []
+        self._steps: dict[Node, Step] = {}
+        self._graph = Graph()
+        self._documents: dict[Digest, Document] = {}
+
+    def plan(self) -> Plan:
+        """Return the plan, or raise ``SpecError``."""
+        saved = self._saved
+        for name, items in (("nodes", saved.nodes), ("edges", saved.edges), ("specs", saved.specs)):
+            if len(items) > _COUNT_LIMIT:
+                _refuse(f"$.{name}", f"there are {len(items)}, more than {_COUNT_LIMIT}")
+        specs = self._specs()
+        _each("$.nodes", self._add_node, saved.nodes)
+        _each("$.documents", self._add_document, saved.documents)
+        _each("$.edges", self._add_edge, saved.edges)
+        try:
+            self._graph.check()
+        except InternalError as error:
+            _refuse("$.edges", str(error))
+        goals = _each("$.specs", self._goal, zip(specs, saved.specs, strict=True))
+        plan = Plan(self._graph, self._steps, tuple(goals), self._documents, self._bill())
+        soundness = Soundness(plan)
+        _each("$.nodes", soundness.check_node, self._nodes)
+        _each("$.specs", soundness.check_goal, goals)
+        return plan
+
+    def _specs(self) -> list[CopySpec]:
+        """The specs, under all the rules that hold where they are read from their own files."""
+        lines = (
+            {"src": spec.src, "dst": spec.dst, "transform": {"limitPlatforms": spec.platforms}}
+            for spec in self._saved.specs
+        )
+        try:
+            specs = read_specs([("$.specs", b"\n".join(map(msgspec.json.encode, lines)))])
+        except SpecError as error:
+            _refuse("$.specs", str(error).partition("\n")[0])
+        if len(specs) != len(self._saved.specs):
+            _refuse("$.specs", "two of them have one destination")
+        return [
+            CopySpec(
+                spec.source, spec.destination, spec.platforms, Origin(saved.file, saved.number, saved.line)
+            )
+            for spec, saved in zip(specs, self._saved.specs, strict=True)
+        ]
+
+    def _goal(self, pair: tuple[CopySpec, _Spec]) -> Goal:
+        spec, saved = pair
+        if (str(spec.source), str(spec.destination)) != (saved.src, saved.dst):
+            raise SpecError(f"{quote(saved.src)} or {quote(saved.dst)} is not written in full")
+        if tuple(map(str, spec.platforms)) != saved.platforms:
+            raise SpecError("its platforms are not in normal form, sorted and distinct")
+        if saved.node is not None and saved.node >= len(self._nodes):
+            raise SpecError(f"there is no node {saved.node}")
+        return Goal(
+            spec,
+            saved.result,
+            saved.cause,
+            _digest(saved.root),
+            _digest(saved.source_digest),
+            _digest(saved.old),
+            tuple(map(Platform.parse, saved.missing)),
+            saved.gains,
+            saved.losses,
+            None if saved.node is None else self._nodes[saved.node],
+        )
+
+    def _repository(self, text: str) -> Repository:
+        if text not in self._repositories:
+            repository = Repository.parse(text)
+            if str(repository) != text:
+                raise SpecError(f"{quote(text)} is not written in full, as {quote(str(repository))}")
+            self._repositories[text] = repository
+        return self._repositories[text]
+
+    def _add_node(self, saved: _Node) -> None:
+        repository = self._repository(saved.repository)
+        if saved.kind is Kind.TAG:
+            reference = Reference.parse(f"{repository}:{saved.name}")
+            node = Node(saved.kind, repository, reference.tag or "")
+        else:
+            node = Node(saved.kind, repository, Digest.parse(saved.name))
+        if node in self._steps:
+            raise SpecError(f"{node} is there twice")
+        self._nodes.append(node)
+        self._graph.add(node)
+        self._steps[node] = Step(
+            saved.action,
+            saved.reason,
+            saved.size,
+            saved.label,
+            None if saved.source is None else self._repository(saved.source),
+            None if saved.mount_from is None else self._repository(saved.mount_from),
+            saved.proven_absent,
+            _digest(saved.target),
+            _digest(saved.old),
+        )
+
+    def _add_document(self, saved: _Document) -> None:
+        digest = Digest.parse(saved.digest)
+        if digest in self._documents:
+            raise SpecError(f"{digest} is there twice")
+        self._documents[digest] = parse(saved.raw, saved.media_type, digest)
+
+    def _add_edge(self, saved: tuple[int, int, Edge]) -> None:
+        first, then, edge = saved
+        if max(first, then) >= len(self._nodes):
+            raise SpecError(f"there is no node {max(first, then)}")
+        self._graph.join(self._nodes[first], self._nodes[then], edge)
+
+    def _bill(self) -> Bill:
+        saved = self._saved.bill
+        bill = Bill(
+            saved.naive,
+            saved.present,
+            saved.mounted,
+            saved.uploaded,
+            saved.shared,
+            saved.downloaded,
+            {Registry.parse(name): counts for name, counts in saved.requests.items()},
+        )
+        if bill.naive != bill.present + bill.mounted + bill.uploaded + bill.shared:
+            _refuse("$.bill", "its parts do not add up to naive")
+        return bill

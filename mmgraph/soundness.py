@@ -1,0 +1,149 @@
+"""What must hold for a plan to be carried out, whoever wrote it. Knows not how plans are kept.
+
+Above all: nothing is written but what the plan's own specs name, nothing read but from their sources.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mmgraph.errors import SpecError
+from mmgraph.graph import Edge, Kind, Node
+from mmgraph.names import Digest
+from mmgraph.oci import Index
+from mmgraph.plan import Action, Result, is_done
+
+if TYPE_CHECKING:
+    from mmgraph.names import Repository
+    from mmgraph.plan import Goal, Plan, Step
+
+_ACTIONS: Final = {
+    Kind.BLOB: frozenset({Action.PRESENT, Action.MOUNT, Action.UPLOAD}),
+    Kind.MANIFEST: frozenset({Action.PRESENT, Action.PUT}),
+    Kind.INDEX: frozenset({Action.PRESENT, Action.PUT}),
+    Kind.TAG: frozenset({Action.UNCHANGED, Action.CREATE, Action.MOVE}),
+}
+_RESULTS: Final = {
+    Action.UNCHANGED: Result.UNCHANGED,
+    Action.CREATE: Result.CREATE,
+    Action.MOVE: Result.MOVE,
+}
+
+
+class Soundness:
+    """The rules, over one plan; each method raises ``SpecError`` for what no planner makes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._graph = plan.graph
+        self._steps = plan.steps
+        self._documents = plan.documents
+        self._ends = {goal.node for goal in plan.goals}
+        self._sources: dict[Repository, set[Repository]] = {}
+        for goal in plan.goals:
+            spec = goal.spec
+            self._sources.setdefault(spec.destination.repository, set()).add(spec.source.repository)
+        self._known = {*self._sources, *(source for each in self._sources.values() for source in each)}
+
+    def check_node(self, node: Node) -> None:
+        """Check one node with its step and the edges to it."""
+        step = self._steps[node]
+        if node.repository not in self._sources:
+            raise SpecError(f"none of the specs has a destination in {node.repository}")
+        if step.action not in _ACTIONS[node.kind]:
+            raise SpecError(f"{step.action} is not for a {node.kind}")
+        if step.source is not None and step.source not in self._sources[node.repository]:
+            raise SpecError(f"none of the specs copies from {step.source} to {node.repository}")
+        if (step.mount_from is not None) != (step.action is Action.MOUNT):
+            raise SpecError("a place to mount from belongs to a mount, and to nothing else")
+        needs = {first for first, edge in self._graph.before(node) if edge is Edge.NEED}
+        after = {first for first, edge in self._graph.before(node) if edge is Edge.MOUNT}
+        if after and step.action is not Action.MOUNT:
+            raise SpecError(f"a mount edge leads to it, and it is to be {step.action}")
+        if node.kind is Kind.TAG:
+            self._tag(node, step, needs)
+        elif node.kind is Kind.BLOB:
+            self._blob(node, step, needs, after)
+        else:
+            self._document(node, step, needs)
+        used = any(edge is Edge.NEED for _, edge in self._graph.after(node))
+        if not used and node not in self._ends:
+            raise SpecError("nothing needs it, and it is no spec's end")
+
+    def _tag(self, node: Node, step: Step, needs: set[Node]) -> None:
+        if step.target is None:
+            raise SpecError("it has no target")
+        expected = {Action.CREATE: step.old is None, Action.UNCHANGED: step.old == step.target}
+        if not expected.get(step.action, step.old not in (None, step.target)):
+            raise SpecError(f"{step.action} does not fit what the tag names and shall name")
+        if not needs and is_done(step):
+            return
+        roots = {Node(kind, node.repository, step.target) for kind in (Kind.MANIFEST, Kind.INDEX)}
+        if len(needs) != 1 or not needs <= roots:
+            raise SpecError("it does not need what it shall name, and nothing else")
+
+    def _blob(self, node: Node, step: Step, needs: set[Node], after: set[Node]) -> None:
+        if needs:
+            raise SpecError("a blob needs nothing")
+        if step.source is None:
+            raise SpecError("it has no source")
+        place = step.mount_from
+        if place is None:
+            return
+        if place not in self._known or place == node.repository or place.registry != node.repository.registry:
+            raise SpecError(f"it cannot be mounted from {place}")
+        for first in after:
+            if first.repository != place or (first.kind is Kind.BLOB and first.name != node.name):
+                raise SpecError(f"its mount does not come after {first}")
+
+    def _document(self, node: Node, step: Step, needs: set[Node]) -> None:
+        document = self._documents.get(Digest(node.name))
+        if document is None:
+            raise SpecError(f"{node.name} is not among the documents")
+        if isinstance(document, Index) != (node.kind is Kind.INDEX):
+            raise SpecError(f"{node.name} is {document.media_type}")
+        parts = {Node(Kind.BLOB, node.repository, blob.digest): blob.size for blob in document.blobs}
+        for child in document.children if isinstance(document, Index) else ():
+            kind = Kind.INDEX if child.is_index else Kind.MANIFEST
+            parts[Node(kind, node.repository, child.digest)] = child.size
+        if needs != parts.keys():
+            raise SpecError(f"it does not need just what {node.name} lists")
+        for part, size in parts.items():
+            if self._steps[part].size != size:
+                raise SpecError(f"{part} has the size {self._steps[part].size}, and {node.name} says {size}")
+        if step.size != len(document.raw):
+            raise SpecError(f"its size is {step.size}, and its document has {len(document.raw)} bytes")
+
+    def check_goal(self, goal: Goal) -> None:
+        """Check one spec's end."""
+        spec, node, root = goal.spec, goal.node, goal.root
+        if goal.result is Result.FAILED:
+            if node is not None or root is not None:
+                raise SpecError("it has failed, and yet something is to be done")
+            return
+        if root is None or goal.source_digest is None:
+            raise SpecError("it has no root or no source digest")
+        if spec.source.digest not in (None, goal.source_digest):
+            raise SpecError("its source digest is not that of src")
+        if root != (spec.destination.digest or root) or (not spec.platforms and goal.trimmed):
+            raise SpecError("its root is neither what src names nor an index that its platforms limit")
+        if node is None:
+            if goal.result is not Result.UNCHANGED or spec.destination.tag:
+                raise SpecError("it has no node")
+            return
+        step = self._steps[node]
+        repository, tag = spec.destination.repository, spec.destination.tag
+        if tag:
+            expected = node == Node(Kind.TAG, repository, tag)
+            fits = (step.target, step.old, str(_RESULTS.get(step.action))) == (
+                root,
+                goal.old,
+                str(goal.result),
+            )
+        else:
+            expected = node.kind in (Kind.MANIFEST, Kind.INDEX) and (node.repository, node.name) == (
+                repository,
+                root,
+            )
+            fits = is_done(step) == (goal.result is Result.UNCHANGED)
+        if not expected or not fits:
+            raise SpecError(f"{node} with {step.action} is not its end")

@@ -1,0 +1,131 @@
+"""A saved plan against today's registries: whether it still holds, and what of it has been done already.
+
+Asks one HEAD a name, and writes nothing. Knows not how the plan was kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
+
+from mmgraph.errors import MmgraphError
+from mmgraph.evidence import Look
+from mmgraph.graph import Kind
+from mmgraph.names import Digest, Reference, Repository
+from mmgraph.plan import Action, Goal, Plan, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mmgraph.clock import Clock
+    from mmgraph.store import Destination, Source
+
+Looks = dict[tuple[Repository, str], Look]
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """A destination that names neither what the plan expects nor what it shall name; None is nothing."""
+
+    destination: Reference
+    expected: Digest | None
+    found: Digest | None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.destination} named {self.expected or 'nothing'}, and names {self.found or 'nothing'} now"
+        )
+
+
+async def check(plan: Plan, destination: Destination, clock: Clock) -> tuple[Looks, tuple[Stale, ...]]:
+    """Look at every destination; return what each names, and those where the plan no longer holds.
+
+    It holds where a name points at what the plan expects, and where it points at what it shall already.
+    Raises ``RegistryError`` or ``NetworkError`` where a name cannot be looked at.
+    """
+    goals = [goal for goal in plan.goals if goal.result is not Result.FAILED]
+
+    async def look(goal: Goal) -> Look:
+        repository, name = _name(goal)
+        try:
+            resolved = await destination.find(repository, name)
+        except MmgraphError as error:
+            error.add_note(
+                f"the saved plan cannot be checked: {goal.spec.destination} could not be looked at"
+            )
+            raise
+        return Look(resolved.digest if resolved else None, clock.now())
+
+    found = await asyncio.gather(*map(look, goals))
+    looks = {_name(goal): each for goal, each in zip(goals, found, strict=True)}
+    stale = tuple(
+        Stale(goal.spec.destination, goal.old, each.digest)
+        for goal, each in zip(goals, found, strict=True)
+        if each.digest not in (goal.old, goal.root)
+    )
+    return looks, stale
+
+
+async def drift(plan: Plan, source: Source) -> tuple[str, ...]:
+    """Look at every distinct source tag; say what has moved. The plan copies what it says all the same."""
+    tags = {
+        (goal.spec.source.repository, goal.spec.source.tag): goal
+        for goal in plan.goals
+        if goal.result is not Result.FAILED and goal.spec.source.digest is None
+    }
+
+    async def look(goal: Goal) -> str:
+        reference = goal.spec.source
+        try:
+            resolved = await source.resolve(reference.repository, reference.tag or "")
+        except MmgraphError as error:
+            return f"{reference}: {error}"
+        if resolved.digest == goal.source_digest:
+            return ""
+        planned = f"the plan copies {goal.source_digest}"
+        return f"{reference} has moved to {resolved.digest} since the plan was made; {planned}"
+
+    return tuple(filter(None, await asyncio.gather(*map(look, tags.values()))))
+
+
+def settle(plan: Plan, looks: Mapping[tuple[Repository, str], Look]) -> Plan:
+    """Return the plan with what is done taken as done: names that point where they shall, and their needs.
+
+    Absence is no longer proven in it, since the evidence for that is as old as the plan.
+    """
+    reached = [
+        goal
+        for goal in plan.goals
+        if goal.root is not None and looks[_name(goal)].digest == goal.root != goal.old
+    ]
+    steps = {
+        node: replace(step, proven_absent=False) if step.proven_absent else step
+        for node, step in plan.steps.items()
+    }
+    for goal in reached:
+        node = goal.node
+        if node is None:
+            continue
+        reason = f"listed by {goal.root.short if goal.root else ''}, which {goal.spec.destination} names"
+        for need in [node, *plan.graph.needs([node])]:
+            if need.kind is Kind.TAG:
+                steps[need] = replace(
+                    steps[need], action=Action.UNCHANGED, reason="names it already", old=goal.root
+                )
+            else:
+                steps[need] = replace(steps[need], action=Action.PRESENT, reason=reason, mount_from=None)
+    done = {id(goal) for goal in reached}
+    goals = tuple(
+        replace(goal, result=Result.UNCHANGED, old=goal.root, gains=(), losses=())
+        if id(goal) in done
+        else goal
+        for goal in plan.goals
+    )
+    return replace(plan, steps=steps, goals=goals)
+
+
+def _name(goal: Goal) -> tuple[Repository, str]:
+    destination = goal.spec.destination
+    return destination.repository, destination.tag or str(destination.digest)
