@@ -1,4 +1,4 @@
-"""Progress where nothing can be rewritten: a line a finished tag, failures as they happen, totals now and then.
+"""Progress where nothing is rewritten: a line a finished tag, failures as they happen, totals now and then.
 
 Owns what is worth a line and how often. Quiet in the long run, so that a log stays short: totals come every
 ten seconds, after five minutes every sixty; one kind of retry or surprise gets one line in that time, and the
@@ -35,7 +35,7 @@ MARKS: Final = {
 
 
 class Lines:
-    """A Reporter that writes lines to ``stream``; enter it before the first event and ``run`` it meanwhile."""
+    """A Reporter that writes lines to ``stream``; enter it before the first event, ``run`` it meanwhile."""
 
     def __init__(self, stream: TextIO, clock: Clock, *, colour: bool = False) -> None:
         self._stream: TextIO | None = stream
@@ -105,7 +105,7 @@ class Lines:
             self._more.clear()
 
     def _say_once(self, what: str, cause: str, line: str) -> None:
-        """Write ``line``, unless one like it (numbers and digests aside) was written since the last totals."""
+        """Write ``line``, unless one like it (numbers and digests aside) was, since the last totals."""
         kind = f"{what} {_VARIABLE.sub('', cause)}"
         if kind in self._kinds or len(self._kinds) >= _KINDS:
             self._more[what] += 1

@@ -63,6 +63,14 @@ def plan_line(plan: Plan) -> str:
     )
 
 
+def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
+    """The bill in three lines, below a drawing of the ``shown`` goals."""
+    part = (
+        [f"Shown: {len(shown)} of {number(len(plan.goals), 'spec')}."] if len(shown) < len(plan.goals) else []
+    )
+    return [*part, *plan_line(plan).replace(". ", ".\n").split("\n")]
+
+
 class _Printer:
     """The blocks of one plan, each a list of lines."""
 

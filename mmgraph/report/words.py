@@ -90,7 +90,7 @@ def listed(words: Iterable[object]) -> str:
 
 
 def wrapped(head: str, phrases: Sequence[str], width: int, indent: int, divider: str = ", ") -> list[str]:
-    """``head`` and then ``phrases`` as lines, broken between phrases only; further ones begin at ``indent``."""
+    """``head`` and then ``phrases`` as lines, broken between phrases only; later ones begin at ``indent``."""
     lines, line, bare = [], head, True
     for index, phrase in enumerate(phrases):
         piece = phrase + (divider.rstrip() if index < len(phrases) - 1 else "")

@@ -1,0 +1,140 @@
+"""The graph with one node an image, for sets too large to draw blob by blob: who shares how much with whom.
+
+Owns what counts as an image (a root in a repository) and how shared bytes become edges. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from mmgraph.graph import Edge, Kind, Node
+from mmgraph.plan import Action, Goal, Plan, Result
+from mmgraph.report.drawing import attributes, cluster, document, label, look, quoted
+from mmgraph.report.outline import documents_below, name_of
+from mmgraph.report.text import caption
+from mmgraph.report.words import size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mmgraph.names import Digest, Registry, Repository
+
+_KEY = "Folders are images. Lines: bytes in common with an image before it; dashed: mounted from there."
+_NAMES = 3
+_ACTIONS = {Result.MOVE: Action.MOVE, Result.CREATE: Action.CREATE, Result.UNCHANGED: Action.UNCHANGED}
+
+
+class _Image(msgspec.Struct, frozen=True):
+    """A root in a repository, with the specs that name it.
+
+    ``bytes`` is what is done about its blobs; those that an earlier image brings there are shared.
+    """
+
+    repository: Repository
+    root: Digest
+    goals: tuple[Goal, ...]
+    bytes: dict[str, int]
+
+    @property
+    def id(self) -> str:
+        return f"image {self.repository}@{self.root}"
+
+    @property
+    def action(self) -> Action:
+        results = {goal.result for goal in self.goals}
+        return next(action for result, action in _ACTIONS.items() if result in results)
+
+
+def images_dot(plan: Plan, goals: Sequence[Goal]) -> str:
+    """One node an image of ``goals``, and edges for the bytes that images have from one another."""
+    by_root: dict[tuple[Repository, Digest], list[Goal]] = {}
+    for goal in goals:
+        if goal.root is not None:
+            by_root.setdefault((goal.spec.destination.repository, goal.root), []).append(goal)
+    images: list[_Image] = []
+    # By blob the first image that has it, to mount from, and the last: so a repository's images form a chain.
+    bringers: dict[Node, str] = {}
+    holders: dict[Node, str] = {}
+    strangers: dict[Repository, None] = {}
+    shared: Counter[tuple[str, str, Edge]] = Counter()
+    for (repository, root), each in by_root.items():
+        sums: Counter[str] = Counter()
+        image = _Image(repository, root, tuple(each), sums)
+        images.append(image)
+        for blob in _blobs(plan, each[0]):
+            step = plan.steps[blob]
+            holder = holders.get(blob)
+            sums["shared" if holder and step.action is not Action.PRESENT else step.action] += step.size
+            if holder:
+                shared[holder, image.id, Edge.NEED] += step.size
+            elif step.mount_from is not None:
+                bringer = bringers.get(Node(Kind.BLOB, step.mount_from, blob.name))
+                if bringer is None:
+                    strangers[step.mount_from] = None
+                shared[bringer or str(step.mount_from), image.id, Edge.MOUNT] += step.size
+            bringers.setdefault(blob, image.id)
+            holders[blob] = image.id
+    used = [action for action in Action if any(image.action is action for image in images)]
+    statements = [
+        *_clusters(images),
+        *map(_stranger, strangers),
+        *(_edge(*ends, count) for ends, count in shared.items()),
+    ]
+    return document([_KEY, *caption(plan, goals)], used, statements)
+
+
+def _blobs(plan: Plan, goal: Goal) -> list[Node]:
+    if goal.node is None:
+        return []
+    return list(
+        dict.fromkeys(
+            blob
+            for node in documents_below(plan, goal.node)
+            for blob, edge in plan.graph.before(node)
+            if blob.kind is Kind.BLOB and edge is Edge.NEED
+        )
+    )
+
+
+def _clusters(images: Sequence[_Image]) -> Iterator[str]:
+    places: dict[Registry, dict[Repository, list[_Image]]] = {}
+    for image in images:
+        places.setdefault(image.repository.registry, {}).setdefault(image.repository, []).append(image)
+    for registry, repositories in places.items():
+        inside: list[str] = []
+        for repository, each in repositories.items():
+            nodes = map(_node, each)
+            inside += cluster(str(repository), repository.path, nodes, line="#b0bec5", fill="#ffffff")
+        yield from cluster(registry, registry, inside, line="#90a4ae", fill="#fafafa")
+
+
+def _node(image: _Image) -> str:
+    names = [name_of(goal.spec.destination) for goal in image.goals]
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    sums = [f"{action} {size(count)}" for action, count in image.bytes.items() if count]
+    values = {
+        "label": label(
+            f"{image.action} {', '.join(names[:_NAMES])}{more}", ", ".join(sums), image.root.short
+        ),
+        "shape": "folder",
+        "tooltip": label(image.root),
+        **look(image.action),
+    }
+    return f"{quoted(image.id)} {attributes(values)}"
+
+
+def _stranger(place: Repository) -> str:
+    """A repository outside the set from which blobs are mounted."""
+    return f"{quoted(str(place))} {attributes({'label': label(str(place)), 'shape': 'box'})}"
+
+
+def _edge(bringer: str, image: str, edge: Edge, count: int) -> str:
+    """The line's width grows with the order of magnitude: 2 for a mebibyte, 4 for a gibibyte."""
+    values = {"label": label(size(count)), "penwidth": f"{max(0.4, (math.log2(max(count, 1)) - 10) / 5):.1f}"}
+    if edge is Edge.MOUNT:
+        values |= {"style": "dashed", "color": quoted("#1565c0"), "constraint": "false"}
+    return f"{quoted(bringer)} -> {quoted(image)} {attributes(values)}"
