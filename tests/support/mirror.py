@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,16 +13,21 @@ from mmgraph.compile import Compiler
 from mmgraph.execute import BUDGET, Execution
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
+from mmgraph.server import FaultPlan, MemoryStorage, Quirks, RegistryServer
 from mmgraph.specs import read_specs
+from tests.support import oracle
+from tests.support.clock import ManualClock
+from tests.support.images import Maker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 
     from mmgraph.account import Account
     from mmgraph.clock import Clock
     from mmgraph.events import Event
     from mmgraph.names import Registry
     from mmgraph.plan import Plan
+    from mmgraph.server import Auth, Storage
     from mmgraph.store import ManifestCache, Operation
 
 NO_LOGINS = Credentials({}, None, Path("/nonexistent"))
@@ -127,3 +133,56 @@ def _less(all_of_them: Requests, some: Requests) -> Requests:
 def bill_requests(plan: Plan) -> Requests:
     """Return the requests of a plan's bill, by registry."""
     return _counted(plan.bill.requests)
+
+
+class Pair(NamedTuple):
+    """Two registries in this process, with fault plans to add to, and a clock that jumps over every wait."""
+
+    source: RegistryServer
+    destination: RegistryServer
+    make: Maker
+    """What puts images into the source."""
+    clock: ManualClock
+
+    def spec(self, source: str, destination: str = "", *platforms: str) -> str:
+        """Return a spec from ``source`` to ``destination``, both without their hosts, or to the same name."""
+        return spec(
+            f"{self.source.address}/{source}",
+            f"{self.destination.address}/{destination or source}",
+            *platforms,
+        )
+
+    async def mirror(self, *specs: str, **options: Any) -> Mirrored:
+        """Mirror as ``mirror`` does, on the pair's clock."""
+        with self.clock.autojump():
+            return await mirror("".join(specs), clock=self.clock, **options)
+
+    def tags(self, repository: str) -> dict[str, str]:
+        """Return what the destination's tags name."""
+        return {tag: str(named) for tag, named in self.destination.storage.tags(repository).items()}
+
+    async def closures(self, *repositories: str) -> list[dict[str, dict[str, oracle.Closure]]]:
+        """Return what the oracle reads at the source and at the destination."""
+        return [
+            await oracle.walk(server.address, list(repositories))
+            for server in (self.source, self.destination)
+        ]
+
+
+@asynccontextmanager
+async def pair(
+    *,
+    quirks: Quirks | None = None,
+    source_quirks: Quirks | None = None,
+    storage: Storage | None = None,
+    source_auth: Auth | None = None,
+    destination_auth: Auth | None = None,
+) -> AsyncIterator[Pair]:
+    """Start a source and a destination over memory; ``quirks`` and ``storage`` are the destination's."""
+    held = MemoryStorage()
+    source = RegistryServer(held, faults=FaultPlan(quirks=source_quirks), auth=source_auth)
+    destination = RegistryServer(
+        storage or MemoryStorage(), faults=FaultPlan(quirks=quirks), auth=destination_auth
+    )
+    async with source, destination:
+        yield Pair(source, destination, Maker(held), ManualClock())
