@@ -30,6 +30,8 @@ SIZE_LIMIT: Final = 1 << 30
 _COUNT_LIMIT: Final = 5_000_000
 _BEGINNING: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"mmgraph-plan"')
 
+_FOREIGN: Final = re.compile("[^\x00-\x7e]")
+
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
 
@@ -142,7 +144,13 @@ def write(plan: Plan, tool: str) -> bytes:
         ),
         bill=_write_bill(plan.bill),
     )
-    return msgspec.json.encode(saved) + b"\n"
+    # ASCII, with escapes for all else: reasons are partly foreign text, and this may be looked at on a terminal.
+    return _FOREIGN.sub(_escaped, msgspec.json.encode(saved).decode()).encode() + b"\n"
+
+
+def _escaped(character: re.Match[str]) -> str:
+    units = character[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
 
 
 def is_saved(raw: bytes) -> bool:

@@ -12,6 +12,7 @@ from mmgraph import __version__
 from mmgraph.cli.config import File
 from mmgraph.cli.output import DASH
 
+_PREFIX: Final = "MMGRAPH_"
 _HELP: Final = """Mirror large sets of container images between registries the way make builds files.
 
 A copy spec says "this tag there shall be that image here":
@@ -23,30 +24,81 @@ Options can also stand in the environment (MMGRAPH_JOBS, MMGRAPH_APPLY_JOBS) and
 
 Exit codes: 0 done, 1 failure or bad input, 2 changes pending (only where asked for), 130 interrupted."""
 
+_PLAN: Final = """Say what apply would do.
+
+Shows the tags to write, what is uploaded, mounted or there already, and the bytes. Writes to no registry.
+
+Example: mmgraph plan specs.json --out mirror.plan && mmgraph apply mirror.plan
+"""
+_APPLY: Final = """Make every destination what its spec says.
+
+Sends only what is not there, each blob once to a registry. Safe to repeat: what is done is not done again.
+A saved plan is carried out as it is, or not at all where a tag has moved since.
+SIGINT or SIGTERM lets what is under way come to its end; a second one stops it at once.
+
+Example: mmgraph apply specs.json --only 'registry.example/team/*'
+"""
+_GRAPH: Final = """Print the graph of what apply would do.
+
+DOT for review, or JSON. Writes to no registry.
+
+Example: mmgraph graph specs.json --collapse | dot -Tsvg -o graph.svg
+"""
+_SERVE: Final = """Serve a registry, over a directory or memory.
+
+It speaks plain HTTP and asks nobody who they are, so keep it on loopback. The first line of its output is
+"listening on HOST:PORT". SIGINT or SIGTERM ends it.
+
+Example: mmgraph serve images --listen 127.0.0.1:5000
+"""
+_SCHEMA: Final = """Print JSON schemas.
+
+Of copy specs, saved plans, or the graph as JSON (JSON Schema 2020-12).
+
+Example: mmgraph schema specs > specs.schema.json
+"""
+_COMMANDS: Final = (
+    ("plan", "[SPECS...]", _PLAN),
+    ("apply", "[SPECS... | PLAN]", _APPLY),
+    ("graph", "[SPECS... | PLAN]", _GRAPH),
+    ("serve", "[DIR]", _SERVE),
+    ("schema", "[specs | plan | graph]", _SCHEMA),
+)
+_EVERYWHERE: Final = Group("Everywhere", sort_key=9)
+
 app = App(
     name="mmgraph",
     version=__version__,
     help=_HELP,
     help_epilogue=_EPILOGUE,
     help_format="plaintext",
-    config=[Env("MMGRAPH_", show=False), Env("MMGRAPH_", command=False, show=False), File()],
+    config=[Env(_PREFIX, show=False), Env(_PREFIX, command=False, show=False), File()],
     exit_on_error=False,
     print_error=False,
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for _command in ("plan", "apply", "graph", "serve", "schema"):
-    app.command(f"mmgraph.cli.{_command}:{_command}", name=_command)
-app.meta.group_parameters = Group("Everywhere", sort_key=9)
+for _rank, (_command, _usage, _summary) in enumerate(_COMMANDS):
+    app.command(
+        f"mmgraph.cli.{_command}:{_command}",
+        name=_command,
+        usage=f"Usage: mmgraph {_command} [OPTIONS] {_usage}",
+        help=_summary,
+        help_epilogue="",
+        sort_key=_rank,
+    )
 
 
 @app.meta.default
 def _everywhere(
     *arguments: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     directory: Annotated[
-        Path | None, Parameter(name=["--directory", "-C"], metavar="DIR", help="Go there first.")
+        Path | None, Parameter(alias="-C", group=_EVERYWHERE, metavar="DIR", help="Go there first.")
     ] = None,
-    debug: Annotated[bool, Parameter(negative="", help="Show where an error comes from.")] = False,
+    debug: Annotated[
+        bool,
+        Parameter(negative="", group=_EVERYWHERE, show_default=False, help="Show where errors come from."),
+    ] = False,
 ) -> object:
     if debug:
         os.environ["MMGRAPH_DEBUG"] = "1"
@@ -57,5 +109,7 @@ def _everywhere(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command; its errors, and those of cyclopts, come out as exceptions."""
+    for name in [name for name, value in os.environ.items() if name.startswith(_PREFIX) and not value]:
+        del os.environ[name]  # what is set to nothing is not set: so CI hands on what it does not have
     code = app.meta(list(arguments))
     return code if isinstance(code, int) else 0

@@ -31,10 +31,7 @@ def apply(
     network: Network = NETWORK,
     look: Look = LOOK,
 ) -> int:
-    """Make every destination what its spec says, sending only what is not there. Safe to repeat at any time.
-
-    Stops on SIGINT or SIGTERM when what is under way has ended; on a second one, at once.
-    """
+    """Carry out specs or a saved plan."""
     import sys
 
     from mmgraph.account import Account

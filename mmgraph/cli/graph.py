@@ -31,10 +31,7 @@ def graph(
     network: Network = NETWORK,
     look: Look = LOOK,
 ) -> int:
-    """Print the graph of what apply would do, as DOT for review or as JSON. Writes to no registry.
-
-    mmgraph graph specs.json --collapse | dot -Tsvg -o graph.svg
-    """
+    """Print the graph of specs or a saved plan."""
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, write
@@ -65,7 +62,7 @@ def graph(
         if format == "json":
             from mmgraph.report.graph_json import graph_json
 
-            return graph_json(made)
+            return graph_json(made, focus=focus)
         from mmgraph.report.dot import dot
 
         drawn = dot(made, focus=focus, collapse=collapse)

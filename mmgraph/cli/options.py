@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from mmgraph.names import Registry
@@ -41,7 +41,7 @@ class Selection:
     ] = False
 
 
-@Parameter(name="*")
+@Parameter(name="*", group=Group("Registries", sort_key=5))
 @dataclass(frozen=True, kw_only=True)
 class Network:
     """How registries are spoken to."""

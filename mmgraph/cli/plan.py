@@ -35,10 +35,7 @@ def plan(
     network: Network = NETWORK,
     look: Look = LOOK,
 ) -> int:
-    """Say what apply would do: the tags, the actions, the bytes and requests. Writes to no registry.
-
-    mmgraph plan specs.json --out mirror.plan && mmgraph apply mirror.plan
-    """
+    """Print the plan, save it, or answer by the exit code whether anything would change."""
     import sys
 
     from mmgraph import __version__, saved

@@ -12,7 +12,7 @@ def serve(
     directory: Annotated[
         Path | None,
         Parameter(
-            metavar="DIR", show_default=False, help="Where to keep images, as OCI layouts; memory if none."
+            name="DIR", show_default=False, help="Where to keep images, as OCI layouts; memory if none."
         ),
     ] = None,
     /,
@@ -21,11 +21,7 @@ def serve(
         str, Parameter(metavar="HOST:PORT", help="Where to listen; port 0 takes a free one.")
     ] = "127.0.0.1:0",
 ) -> int:
-    """Serve a registry, over a directory of OCI layouts or over memory, until SIGINT or SIGTERM.
-
-    It asks nobody who they are and speaks plain HTTP: keep it on loopback.
-    The first line of its output is "listening on HOST:PORT".
-    """
+    """Serve until a signal comes."""
     import asyncio
 
     from mmgraph import server
