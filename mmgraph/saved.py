@@ -144,7 +144,7 @@ def write(plan: Plan, tool: str) -> bytes:
         ),
         bill=_write_bill(plan.bill),
     )
-    # ASCII, with escapes for all else: reasons are partly foreign text, and this may be looked at on a terminal.
+    # ASCII, with escapes for all else: reasons are partly foreign text, and this may be seen on a terminal.
     return _FOREIGN.sub(_escaped, msgspec.json.encode(saved).decode()).encode() + b"\n"
 
 
