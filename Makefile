@@ -13,10 +13,10 @@ BENCH ?=
 CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGSYNC := github.com/regclient/regclient/cmd/regsync@v0.11.7
 
-.PHONY: help setup check test demo bench bench-peers clean
+.PHONY: help setup check test demo bench bench-memory bench-peers clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
 
 setup: $(STAMP) ## make .venv with everything that developing needs
 
@@ -40,6 +40,9 @@ demo: setup ## mirror a small fleet between two registries of mmgraph's own
 
 bench: setup ## fleet A, all tools that are installed, next to a bare loop: BENCH='--rounds 3'
 	PATH="$(CURDIR)/$(PEERS):$$PATH" $(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-memory: setup ## mmgraph's peak memory by blob size and by nodes
+	$(BIN)/python -m benchmarks.memory
 
 bench-peers: ## build crane and regsync for `make bench`; needs Go
 	mkdir -p $(PEERS)
