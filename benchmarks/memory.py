@@ -19,7 +19,7 @@ LARGE: Final = Shape("LARGE", 1, 1, 1, 8.0, 0)
 
 
 def nodes(fleet: Fleet) -> int:
-    """Return how many nodes the graph of a mirror of ``fleet`` has: all that its repositories hold, and tags."""
+    """Return how many nodes the graph of a mirror of ``fleet`` has: what its repositories hold, and tags."""
     held = [fleet.held(repository) for repository in fleet.tags]
     tags = sum(len(tags) for tags in fleet.tags.values())
     return sum(len(documents) + len(blobs) for documents, blobs in held) + tags
@@ -55,9 +55,8 @@ def main(arguments: list[str]) -> None:
     for name, (count, megabytes) in rows.items():
         print(f"| {name} | {count} | {megabytes:.0f} |")
     (few, base), (many, top) = rows[TINY.name], rows[options.many]
-    print(
-        f"\nA node takes {(top - base) * 1000 / (many - few):.2f} kB; larger blobs {rows['LARGE'][1] - base:+.0f} MB."
-    )
+    kilobytes, larger = (top - base) * 1000 / (many - few), rows["LARGE"][1] - base
+    print(f"\nA node takes {kilobytes:.2f} kB; larger blobs {larger:+.0f} MB.")
 
 
 if __name__ == "__main__":
