@@ -25,7 +25,7 @@ from mmgraph.server import (
 from mmgraph.specs import SpecErrors
 from mmgraph.store import Operation
 from tests.support.images import AMD64, ARM64, CONFIG, LAYER, attestation, digest
-from tests.support.mirror import mirror, pair, spec
+from tests.support.mirror import Pair, mirror, pair, spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -295,7 +295,7 @@ async def test_some_of_the_platforms() -> None:
         assert ({"app:v1": "created"}, ["linux/s390x"]) == (run.ends, missing)
 
 
-def nested(p: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def nested(p: Pair) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make an index as ghcr.io/goauthentik/server has it: each platform is an index of its own."""
     entries = []
     for name, where in ((b"one", AMD64), (b"two", ARM64)):

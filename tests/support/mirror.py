@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mmgraph.store import ManifestCache, Operation
 
 NO_LOGINS = Credentials({}, None, Path("/nonexistent"))
+_PATIENCE = 60
+"""Seconds after which a run that jumps over every wait can only be one that waits for ever."""
 Requests = dict[str, dict[str, int]]
 """How many requests of each operation, by registry."""
 
@@ -153,9 +156,10 @@ class Pair(NamedTuple):
         )
 
     async def mirror(self, *specs: str, **options: Any) -> Mirrored:
-        """Mirror as ``mirror`` does, on the pair's clock."""
-        with self.clock.autojump():
-            return await mirror("".join(specs), clock=self.clock, **options)
+        """Mirror as ``mirror`` does, on the pair's clock; one that hangs is a ``TimeoutError``."""
+        async with asyncio.timeout(_PATIENCE):
+            with self.clock.autojump():
+                return await mirror("".join(specs), clock=self.clock, **options)
 
     def tags(self, repository: str) -> dict[str, str]:
         """Return what the destination's tags name."""
