@@ -1,4 +1,4 @@
-"""The images of the demo: a small fleet pushed to one registry, and the copy specs that mirror it to another."""
+"""The images of the demo: a small fleet pushed to one registry, and specs that mirror it to another."""
 
 from __future__ import annotations
 

@@ -34,60 +34,57 @@ def apply(
     """Carry out specs or a saved plan."""
     import sys
 
-    from mmgraph.account import Account
+    from mmgraph import staleness
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, wants_colour, width
     from mmgraph.cli.session import Looks, Session, open_session
     from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
+    from mmgraph.report.summary import summary_text
+    from mmgraph.report.text import plan_text
 
     chosen = load(specs, selection.only)
 
     async def work(interrupts: Interrupts) -> int:
+        account = None
         async with open_session(network, look.color) as session:
-            found = await prepared(session)
-            if found is None:
-                return FAILED
-            made, looks = found
-            if dry_run:
-                from mmgraph.report.text import plan_text
-
-                colour = wants_colour(sys.stdout, look.color)
-                emit(plan_text(made, unfold=False, colour=colour, width=width()))
-                return FAILED if made.count(Result.FAILED) else DONE
-            if not made.changes and not made.count(Result.FAILED):
-                emit("mmgraph: nothing to do\n")
-                return DONE
-            session.view.begin(made)
-            execution = Execution(
-                made, session.client, session.clock, session.view, looks, max_failures=max_failures
-            )
-            interrupts.drain = execution.drain
-            account = await execution.run()
-        return end(account, made, interrupts)
-
-    async def prepared(session: Session) -> tuple[Plan, Looks] | None:
-        if isinstance(chosen, Plan):
-            from mmgraph import staleness
-
-            for line in await staleness.drift(chosen, session.client):
-                say(line)
-            looks, stale = await staleness.check(chosen, session.client, session.clock)
-            if stale:
-                say("Saved plan is stale: nothing was sent. Make it anew with mmgraph plan --out.")
-                for each in stale:
-                    say(f"  {each}")
-                return None
-            return staleness.settle(chosen, looks), looks
-        return await session.compile(chosen, exact=dry_run, require_platforms=selection.require_platforms)
-
-    def end(account: Account, made: Plan, interrupts: Interrupts) -> int:
-        from mmgraph.report.summary import summary_text
-
-        emit(summary_text(account, made, colour=wants_colour(sys.stdout, look.color)))
+            made, looks, stale = await prepared(session)
+            todo = made.changes or made.count(Result.FAILED)
+            if todo and not stale and not dry_run:
+                session.view.begin(made)
+                execution = Execution(
+                    made, session.client, session.clock, session.view, looks, max_failures=max_failures
+                )
+                interrupts.drain = execution.drain
+                account = await execution.run()
+        # Only now, when progress no longer holds the terminal.
+        if stale:
+            say("Saved plan is stale, and nothing was sent. Make it anew with mmgraph plan --out.")
+            for each in stale:
+                say(f"  {each}")
+            return FAILED
+        colour = wants_colour(sys.stdout, look.color)
+        if dry_run:
+            emit(plan_text(made, unfold=False, colour=colour, width=width()))
+            return FAILED if made.count(Result.FAILED) else DONE
+        if account is None:
+            emit("mmgraph: nothing to do\n")
+            return DONE
+        emit(summary_text(account, made, colour=colour))
         if account.complete:
             return DONE
         return INTERRUPTED if interrupts.count else FAILED
+
+    async def prepared(session: Session) -> tuple[Plan, Looks, tuple[staleness.Stale, ...]]:
+        if not isinstance(chosen, Plan):
+            made, looks = await session.compile(
+                chosen, exact=dry_run, require_platforms=selection.require_platforms
+            )
+            return made, looks, ()
+        for line in await staleness.drift(chosen, session.client):
+            session.warn(line)
+        looks, stale = await staleness.check(chosen, session.client, session.clock)
+        return staleness.settle(chosen, looks), looks, stale
 
     return run(work)

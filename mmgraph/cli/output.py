@@ -36,17 +36,23 @@ def emit(text: str) -> None:
         raise OSError(error.errno, error.strerror, "standard output") from None
 
 
-def write(path: Path, content: bytes) -> None:
-    """Put ``content`` into the file ``path``, readable by its owner alone: whole, or it stays as it was."""
+def write(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Put ``content`` into the file ``path``: whole, or it stays as it was. ``private``: readable by its owner."""
     if str(path) in {DASH, "-"}:
         emit(content.decode())
         return
+    if path.exists() and not path.is_file():  # a pipe, or /dev/stdout, which must not be replaced by a file
+        path.write_bytes(content)
+        return
+    path = path.resolve()
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            if not private:
+                os.fchmod(file.fileno(), 0o666 & ~_umask())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -61,3 +67,10 @@ def wants_colour(stream: TextIO, colour: Colour) -> bool:
 def width() -> int:
     """Columns to fill on standard output: those of the terminal, and a book's page elsewhere."""
     return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+
+
+def _umask() -> int:
+    # There is no way to read it without setting it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

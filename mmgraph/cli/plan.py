@@ -63,7 +63,7 @@ def plan(
     def show(made: Plan) -> None:
         document = saved.write(made, f"mmgraph {__version__}") if out or format == "json" else b""
         if out:
-            write(out, document)
+            write(out, document, private=True)
         if question:
             for goal in made.goals:
                 if goal.result is Result.FAILED:

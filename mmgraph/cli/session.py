@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mmgraph.cache import DiskCache, MemoryCache, default_path
 from mmgraph.cli.options import Colour, Network
@@ -22,8 +22,12 @@ from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.wire import mounts_need_manifest
 from mmgraph.report.lines import Lines
+from mmgraph.report.terminal import animated
 from mmgraph.specs import CopySpec
 from mmgraph.store import ManifestCache
+
+if TYPE_CHECKING:
+    from mmgraph.report.progress import Progress
 
 Looks = dict[tuple[Repository, str], Look]
 
@@ -49,6 +53,10 @@ class Session:
     cache: ManifestCache
     clock: Clock
     view: View
+
+    def warn(self, message: str) -> None:
+        """Tell what a person should know."""
+        self.view(Notice(None, message))
 
     async def compile(
         self, specs: Sequence[CopySpec], *, exact: bool, require_platforms: bool
@@ -98,12 +106,20 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
 
 @asynccontextmanager
 async def _open_view(clock: Clock, colour: Colour) -> AsyncIterator[View]:
-    lines = Lines(sys.stderr, clock, colour=wants_colour(sys.stderr, colour))
-    with lines:
-        ticking = asyncio.create_task(lines.run())
+    with _view(clock, colour) as view:
+        ticking = asyncio.create_task(view.run())
         try:
-            yield lines
+            yield view
         finally:
             ticking.cancel()
             with suppress(asyncio.CancelledError):
                 await ticking
+
+
+def _view(clock: Clock, colour: Colour) -> "Progress | Lines":
+    shown = wants_colour(sys.stderr, colour)
+    if not animated(os.environ, sys.stderr.isatty()):
+        return Lines(sys.stderr, clock, colour=shown)
+    from mmgraph.report.progress import Progress
+
+    return Progress(sys.stderr, clock, colour=shown)
