@@ -15,6 +15,7 @@ from mmgraph.plan import Action, Goal, Plan, Step
 from mmgraph.report.drawing import attributes, cluster, document, label, look, quoted
 from mmgraph.report.focus import focused_goals, nodes_of
 from mmgraph.report.images import images_dot
+from mmgraph.report.outline import images_of
 from mmgraph.report.text import caption
 from mmgraph.report.words import size
 
@@ -144,6 +145,7 @@ class _Drawing:
             "shape": _SHAPES[first.kind],
             "tooltip": label(*(f"{node.name}: {one.step.reason}" for node in one.nodes[:10])),
             **look(one.step.action),
+            **({"margin": quoted("0.25,0.12")} if first.kind is Kind.TAG else {}),
         }
         yield f"{quoted(one.id)} {attributes(values)}"
 
@@ -152,11 +154,16 @@ class _Drawing:
         if first.kind is Kind.TAG:
             goal = self._goals.get(first)
             changes = (
-                [*(f"+{each}" for each in goal.gains), *(f"-{each}" for each in goal.losses)] if goal else []
+                [
+                    *(f"+{each}" for each in images_of(goal.gains)),
+                    *(f"-{each}" for each in images_of(goal.losses)),
+                ]
+                if goal
+                else []
             )
             lacks = f"lacks {', '.join(map(str, goal.missing))}" if goal and goal.missing else ""
             was = f"was {step.old.short}" if step.action is Action.MOVE and step.old else ""
-            return [f"{step.action} {first.name}", was, " ".join(changes), lacks]
+            return [f"{step.action} :{first.name}", was, *changes, lacks]
         short = Digest(first.name).short
         if first.kind is Kind.BLOB:
             many = len(one.nodes) > 1
@@ -165,7 +172,7 @@ class _Drawing:
                 if many
                 else [f"{step.action} {size(one.size)}", short]
             )
-        return [step.label or str(first.kind), f"{step.action} {first.kind} {size(one.size)}", short]
+        return [step.label, f"{step.action} {first.kind} {size(one.size)}", short]
 
     def _edges(self) -> Iterator[str]:
         seen = set()

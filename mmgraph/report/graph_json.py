@@ -1,4 +1,4 @@
-"""The graph for programs, as a JSON document: nodes, edges, the bill. Pure; the same bytes for the same plan."""
+"""The graph for programs, as JSON: nodes, edges and the bill. Pure; the same bytes for the same plan."""
 
 from __future__ import annotations
 

@@ -38,6 +38,8 @@ class _Image(msgspec.Struct, frozen=True):
     root: Digest
     goals: tuple[Goal, ...]
     bytes: dict[str, int]
+    mounts: dict[Repository, int]
+    """Bytes mounted, by where from; among lines side by side their own labels could not be read."""
 
     @property
     def id(self) -> str:
@@ -63,12 +65,16 @@ def images_dot(plan: Plan, goals: Sequence[Goal]) -> str:
     shared: Counter[tuple[str, str, Edge]] = Counter()
     for (repository, root), each in by_root.items():
         sums: Counter[str] = Counter()
-        image = _Image(repository, root, tuple(each), sums)
+        mounts: Counter[Repository] = Counter()
+        image = _Image(repository, root, tuple(each), sums, mounts)
         images.append(image)
         for blob in _blobs(plan, each[0]):
             step = plan.steps[blob]
             holder = holders.get(blob)
-            sums["shared" if holder and step.action is not Action.PRESENT else step.action] += step.size
+            if step.action is Action.MOUNT and not holder and step.mount_from is not None:
+                mounts[step.mount_from] += step.size
+            else:
+                sums["shared" if holder and step.action is not Action.PRESENT else step.action] += step.size
             if holder:
                 shared[holder, image.id, Edge.NEED] += step.size
             elif step.mount_from is not None:
@@ -113,18 +119,24 @@ def _clusters(images: Sequence[_Image]) -> Iterator[str]:
 
 
 def _node(image: _Image) -> str:
-    names = [name_of(goal.spec.destination) for goal in image.goals]
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    sums = [f"{action} {size(count)}" for action, count in image.bytes.items() if count]
+    names: dict[Result, list[str]] = {}
+    for goal in image.goals:
+        names.setdefault(goal.result, []).append(name_of(goal.spec.destination))
+    titles = [f"{result} {_some(each)}" for result, each in names.items()]
+    sums = ", ".join(f"{action} {size(count)}" for action, count in image.bytes.items() if count)
+    mounts = [f"mount {size(count)} from {place.path}" for place, count in image.mounts.items()]
     values = {
-        "label": label(
-            f"{image.action} {', '.join(names[:_NAMES])}{more}", ", ".join(sums), image.root.short
-        ),
+        "label": label(*titles, sums, *mounts, image.root.short),
         "shape": "folder",
         "tooltip": label(image.root),
         **look(image.action),
     }
     return f"{quoted(image.id)} {attributes(values)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{', '.join(names[:_NAMES])}{more}"
 
 
 def _stranger(place: Repository) -> str:
@@ -134,7 +146,10 @@ def _stranger(place: Repository) -> str:
 
 def _edge(bringer: str, image: str, edge: Edge, count: int) -> str:
     """The line's width grows with the order of magnitude: 2 for a mebibyte, 4 for a gibibyte."""
-    values = {"label": label(size(count)), "penwidth": f"{max(0.4, (math.log2(max(count, 1)) - 10) / 5):.1f}"}
+    values = {"penwidth": f"{max(0.4, (math.log2(max(count, 1)) - 10) / 5):.1f}"}
     if edge is Edge.MOUNT:
-        values |= {"style": "dashed", "color": quoted("#1565c0"), "constraint": "false"}
+        values |= {"tooltip": label(size(count)), "style": "dashed", "color": quoted("#1565c0")}
+        values |= {"constraint": "false"}  # each repository stays a row
+    else:
+        values |= {"label": label(size(count))}
     return f"{quoted(bringer)} -> {quoted(image)} {attributes(values)}"

@@ -23,6 +23,10 @@ ABOVE = "above"
 """The blob has been listed under the same tag already, for another platform; it counts once."""
 
 
+ATTESTATION = "attestation for "
+"""How the label of an attestation begins; the platform of what it attests follows."""
+
+
 class Part(msgspec.Struct, frozen=True):
     """Blobs of one manifest that have the same end."""
 
@@ -52,7 +56,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The tag, or ``@`` and the short digest where the destination has none."""
+        """The tag behind a colon, or ``@`` and the short digest where the destination has none."""
         return name_of(self.goal.spec.destination)
 
 
@@ -74,10 +78,19 @@ class Section(msgspec.Struct, frozen=True):
 
 
 def name_of(reference: Reference) -> str:
-    """A reference inside its repository: the tag, else ``@`` and the short digest."""
+    """A reference inside its repository: ``:tag``, else ``@`` and the short digest."""
     if reference.tag or reference.digest is None:
-        return reference.tag or ""
+        return f":{reference.tag}"
     return f"@{reference.digest.short}"
+
+
+def images_of(labels: Sequence[str]) -> list[str]:
+    """Labels without those of attestations whose image is among them: they come and go together."""
+    return [
+        label
+        for label in labels
+        if label.removeprefix(ATTESTATION) == label or label.removeprefix(ATTESTATION) not in labels
+    ]
 
 
 def outline(plan: Plan) -> list[Section]:

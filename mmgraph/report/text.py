@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Goal, Plan, Result
-from mmgraph.report.outline import ABOVE, SHARED, Entry, Item, Part, Section, name_of, outline
+from mmgraph.report.outline import (
+    ABOVE,
+    ATTESTATION,
+    SHARED,
+    Entry,
+    Item,
+    Part,
+    Section,
+    images_of,
+    name_of,
+    outline,
+)
 from mmgraph.report.words import (
     Style,
     listed,
@@ -33,7 +44,6 @@ _FOLD_NAMES = 8
 """Tags that are named where they have only something in common to say."""
 _FOLD_REPOSITORIES = 5
 """Repositories without a change that are listed one by one."""
-_ATTESTATION = "attestation for "
 _SYMBOLS = {
     Result.CREATE: ("+", Style.CREATE, "create"),
     Result.MOVE: ("~", Style.MOVE, "move"),
@@ -172,9 +182,9 @@ class _Printer:
             for item in entry.items:
                 yield from self._unfolded(item)
             return
-        whole = _whole(entry)
-        if whole is not None:
-            yield f"      same image as {whole.place}: {_amount(whole)} shared"
+        parts = [part for item in entry.items for part in item.parts]
+        if entry.same_as and all(part.use in (SHARED, Action.PRESENT, ABOVE) for part in parts):
+            yield from wrapped(f"      same image as {entry.same_as}: ", _phrases(parts), self._width, 8)
             return
         rows = _rows(entry)
         column = max((len(row.name) for row in rows if not row.attests), default=0)
@@ -188,8 +198,10 @@ class _Printer:
         phrases = []
         if goal.result is Result.MOVE and goal.old and goal.root:
             phrases.append(f"{goal.old.short} -> {goal.root.short}")
-            gains = [paint(f"+{safe(label)}", Style.CREATE, self._colour) for label in goal.gains]
-            losses = [paint(f"-{safe(label)}", Style.FAILURE, self._colour) for label in goal.losses]
+            gains = [paint(f"+{safe(label)}", Style.CREATE, self._colour) for label in images_of(goal.gains)]
+            losses = [
+                paint(f"-{safe(label)}", Style.FAILURE, self._colour) for label in images_of(goal.losses)
+            ]
             if gains or losses:
                 phrases.append(" ".join([*gains, *losses]))
         elif goal.root and goal.spec.destination.tag:
@@ -203,12 +215,12 @@ class _Printer:
         step = self._plan.steps[item.node]
         label = f"{safe(step.label)}: " if step.label else ""
         what = f"{item.node.kind} {item.node.name}"
-        yield f"      {label}{what} {size(step.size)}, {step.action}, {safe(step.reason)}"
+        yield f"      {label}{what} {size(step.size)}, {step.action} ({safe(step.reason)})"
         for part in item.parts:
             for blob in part.blobs:
                 known = self._plan.steps[blob]
                 use = {SHARED: f"shared with {part.place}", ABOVE: "listed above"}.get(part.use, part.use)
-                yield f"        {use} {size(known.size)} {blob.name} {safe(known.reason)}"
+                yield f"        {use} {size(known.size)} {blob.name} ({safe(known.reason)})"
 
 
 def _source(source: Reference, destination: Reference, common: Repository | None) -> str:
@@ -235,13 +247,14 @@ def _rows(entry: Entry) -> list[_Row]:
     for item in entry.items:
         if item.node.kind is Kind.INDEX and not item.parts:
             continue
-        attests = item.label.startswith(_ATTESTATION)
-        name = safe(item.label, 60) or f"{item.node.kind} {item.node.name[:19]}"
+        attests = item.label.startswith(ATTESTATION)
+        alone = str(item.node.kind) if len(entry.items) == 1 else f"{item.node.kind} {item.node.name[:19]}"
+        name = safe(item.label, 60) or alone
         (attestations if attests else images).append(_Row(name, attests, item.parts))
     if len(images) > _FOLD_ITEMS:
         images = [_Row(number(len(images), "image"), False, _merged(images))]
     if len(attestations) > 1:
-        names = [row.name.removeprefix(_ATTESTATION) for row in attestations]
+        names = [row.name.removeprefix(ATTESTATION) for row in attestations]
         named = all(names) and len(names) <= _FOLD_ITEMS
         name = f"attestations for {', '.join(names)}" if named else number(len(names), "attestation")
         attestations = [_Row(name, True, _merged(attestations))]
@@ -250,14 +263,6 @@ def _rows(entry: Entry) -> list[_Row]:
 
 def _merged(rows: Sequence[_Row]) -> list[Part]:
     return [part for row in rows for part in row.parts]
-
-
-def _whole(entry: Entry) -> Part | None:
-    """All blobs of an entry as one part, where its image goes to the same repository under an earlier tag."""
-    parts = [part for item in entry.items for part in item.parts if part.use != ABOVE]
-    if not entry.same_as or not parts or {part.use for part in parts} != {SHARED}:
-        return None
-    return Part(SHARED, entry.same_as, _blobs(parts), _bytes(parts))
 
 
 def _blobs(parts: Sequence[Part]) -> tuple[Node, ...]:

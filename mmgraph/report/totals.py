@@ -121,7 +121,12 @@ class Totals:
         """Specs that came to their end, other than unchanged."""
         return self.ends.total() - self.ends["unchanged"]
 
-    def largest(self, count: int) -> list[Flight]:
+    @property
+    def running(self) -> int:
+        """How many transfers run."""
+        return sum(map(len, self.flights.values()))
+
+    def oldest(self, count: int) -> list[Flight]:
         """The running transfers to show: those that began first, so that a line stays where it is."""
         return sorted(self._running(), key=lambda flight: (flight.since, flight.digest))[:count]
 
@@ -157,5 +162,5 @@ class Totals:
                 phrases.append(f"{size(round(rate))}/s")
                 phrases.append(f"{seconds((total - done) / rate)} left" if rate >= 1 else "? left")
         if self.draining is not None:
-            phrases.append(f"stopping: {number(len(self.flights), 'transfer')} to end")
+            phrases.append(f"stopping: {number(self.running, 'transfer')} to end")
         return ", ".join(phrases)

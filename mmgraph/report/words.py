@@ -21,6 +21,7 @@ TEXT_LIMIT: Final = 400
 _INVISIBLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+_PAINT: Final = re.compile("\x1b\\[[0-9;]*m")
 # CI runners obey lines of a log: GitHub "::name::" at the start of a line, also behind blanks, and "##[name"
 # anywhere; Azure and TeamCity "##vso[" and "##teamcity[".
 _RUNNER_COMMAND: Final = re.compile(r"(?<!\S):(?=:[A-Za-z])|#(?=#[A-Za-z]*\[)")
@@ -45,6 +46,7 @@ def _escaped(character: str) -> str:
 
 def columns(text: str) -> int:
     """How many columns of a terminal ``text`` takes: two for East Asian wide, none for combining ones."""
+    text = _PAINT.sub("", text)
     if text.isascii():
         return len(text)
     return sum(
@@ -94,13 +96,13 @@ def wrapped(head: str, phrases: Sequence[str], width: int, indent: int, divider:
     lines, line, bare = [], head, True
     for index, phrase in enumerate(phrases):
         piece = phrase + (divider.rstrip() if index < len(phrases) - 1 else "")
-        gap = "" if bare else " "
+        gap = "" if bare else "  " if divider == "  " else " "
         if not bare and columns(line) + len(gap) + columns(piece) > width:
             lines.append(line)
             line, gap = " " * indent, ""
         line += gap + piece
         bare = False
-    return [*lines, line]
+    return [each.rstrip() for each in (*lines, line)]
 
 
 def paragraph(text: str, width: int, indent: int) -> list[str]:

@@ -1,0 +1,134 @@
+"""Progress on a terminal, in place: the running blobs, one line of totals, and above them what failed.
+
+Owns the picture and how often it is painted. Events only add numbers, since ten thousand of them can come
+in a second; a timer paints, eight times a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from mmgraph.events import Draining, Event, Finished, Notice, Retried, Surprise
+from mmgraph.report.lines import draining_line, finished_line, notice_line
+from mmgraph.report.totals import Flight, Totals
+from mmgraph.report.words import number, seconds, size
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mmgraph.clock import Clock
+    from mmgraph.plan import Plan
+
+_PERIOD = 0.125
+"""Seconds between two pictures."""
+_ROWS = 8
+_BAR = 24
+_LOUD = frozenset({"failed", "blocked", "stopped"})
+_FAILURES = 50
+"""Failures that get a line of their own while others run; the summary has all of them."""
+
+
+class Progress:
+    """A Reporter that paints on the terminal ``stream``; enter it before the first event and ``run`` it.
+
+    Leaving it takes the picture away; the lines above it stay.
+    """
+
+    def __init__(
+        self, stream: TextIO, clock: Clock, *, colour: bool = True, width: int | None = None
+    ) -> None:
+        self._clock = clock
+        self._totals = Totals()
+        self._began = clock.now()
+        self._counts = dict.fromkeys(("retry", "surprise", "failure"), 0)
+        self._console = Console(
+            file=stream, force_terminal=True, no_color=not colour, highlight=False, markup=False, width=width
+        )
+        self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
+        self._broken = False
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._broken:
+            try:
+                self._live.stop()
+            except OSError:
+                self._broken = True
+
+    def begin(self, plan: Plan) -> None:
+        """Take the totals from the plan: reading is over."""
+        self._totals.begin(plan, self._clock.now())
+
+    def __call__(self, event: Event) -> None:
+        """Take note of ``event``."""
+        self._totals.add(event, self._clock.now())
+        if isinstance(event, Finished):
+            if event.outcome in _LOUD:
+                self._counts["failure"] += 1
+                if self._counts["failure"] <= _FAILURES:
+                    self._print(finished_line(event), "red")
+        elif isinstance(event, Retried):
+            self._counts["retry"] += 1
+        elif isinstance(event, Surprise):
+            self._counts["surprise"] += 1
+        elif isinstance(event, Notice):
+            self._print(notice_line(event), "yellow")
+        elif isinstance(event, Draining):
+            self._print(draining_line(event), "yellow")
+
+    async def run(self) -> None:
+        """Paint a few times a second; cancel it at the end."""
+        while not self._broken:
+            self._paint()
+            await self._clock.sleep(_PERIOD)
+
+    def _print(self, line: str, style: str) -> None:
+        if self._broken:
+            return
+        try:
+            self._console.print(Text(line, style=style), soft_wrap=True)
+        except OSError:  # a reporter must not raise, and the terminal is gone
+            self._broken = True
+
+    def _paint(self) -> None:
+        try:
+            self._live.update(self._picture(), refresh=True)
+        except OSError:
+            self._broken = True
+
+    def _picture(self) -> Group:
+        now = self._clock.now()
+        flights = self._totals.oldest(_ROWS)
+        rows = [_row(flight, now) for flight in flights]
+        hidden = self._totals.running - len(flights)
+        if hidden:
+            rows.append(Text(f"and {number(hidden, 'more blob')}", style="dim", no_wrap=True))
+        totals = f"[{seconds(now - self._began)}] {self._totals.line(now)}"
+        words = {"retry": ("retry", "retries"), "surprise": ("surprise", "surprises")}
+        counts = [number(self._counts[key], *words[key]) for key in words if self._counts[key]]
+        rows.append(Text(", ".join([totals, *counts]), style="bold", no_wrap=True, overflow="ellipsis"))
+        return Group(*rows)
+
+
+def _row(flight: Flight, now: float) -> Text:
+    """``sha256:0123456789ab  ━━━━────  12.0 MiB of 30.1 MiB  4.0 MiB/s``: what has been sent of a blob."""
+    sent = min(flight.sent, flight.goal)
+    filled = _BAR * sent // flight.goal if flight.goal else _BAR
+    row = Text(no_wrap=True, overflow="ellipsis")
+    row.append(f"{flight.digest.short}  ")
+    row.append("━" * filled, style="cyan")
+    row.append("─" * (_BAR - filled), style="dim")
+    row.append(f"  {size(sent):>10} of {size(flight.goal):<10}")
+    elapsed = now - flight.since
+    if sent and elapsed >= 0.5:
+        row.append(f"  {size(round(sent / elapsed))}/s")
+    return row
