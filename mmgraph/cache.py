@@ -6,15 +6,16 @@ are written in batches of one short transaction each, so that several processes 
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Self, TYPE_CHECKING
 
-from mmgraph.names import Digest
 from mmgraph.oci import digest_of
 from mmgraph.store import RawManifest
+
+if TYPE_CHECKING:
+    from mmgraph.names import Digest
+    from collections.abc import Callable, Mapping
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS manifest (digest TEXT PRIMARY KEY, media_type TEXT, raw BLOB) WITHOUT ROWID"
@@ -25,7 +26,7 @@ _BATCH = 256
 def default_path(environ: Mapping[str, str]) -> Path:
     """Where the cache is kept: ``$XDG_CACHE_HOME/mmgraph`` or ``~/.cache/mmgraph``."""
     root = environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "mmgraph" / "manifests-1.sqlite"
+    return (Path(root) if Path(root).is_absolute() else Path.home() / ".cache") / "mmgraph" / "manifests-1.sqlite"
 
 
 class DiskCache:
@@ -85,7 +86,7 @@ class DiskCache:
                 self._write()
 
     def _write(self) -> None:
-        assert self._connection is not None  # noqa: S101 - callers have looked
+        assert self._connection is not None
         try:
             with self._connection:
                 self._connection.executemany(

@@ -6,20 +6,22 @@ Owns the order in which things are asked; decides nothing that ``plan`` could, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from typing import TypeVar
+from typing import TypeVar, TYPE_CHECKING
 
-from mmgraph.clock import Clock
 from mmgraph.closure import Documents, Image, Unread, blobs
 from mmgraph.discover import Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
 from mmgraph.evidence import Evidence, Presence
-from mmgraph.names import Digest, Registry, Repository
 from mmgraph.observe import Observer
 from mmgraph.plan import Plan, Planner
-from mmgraph.specs import CopySpec
-from mmgraph.store import Destination, ManifestCache, Source
+
+if TYPE_CHECKING:
+    from mmgraph.names import Digest, Registry, Repository
+    from mmgraph.store import Destination, ManifestCache, Source
+    from mmgraph.clock import Clock
+    from mmgraph.specs import CopySpec
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 _WIDTH = 256
 """Specs that are read at once; what is under way at a registry is the client's concern."""

@@ -6,10 +6,13 @@ import asyncio
 from functools import partial
 
 from mmgraph.closure import Documents, Image
-from mmgraph.names import Digest, Repository
 from mmgraph.oci import DEPTH_LIMIT, Document, Index, limit_platforms
-from mmgraph.specs import CopySpec
-from mmgraph.store import RawManifest, Source
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmgraph.store import RawManifest, Source
+    from mmgraph.specs import CopySpec
+    from mmgraph.names import Digest, Repository
 
 
 class Discovery:

@@ -5,9 +5,11 @@ says otherwise is right. Knows not how it was learnt, and decides nothing.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TYPE_CHECKING
 
-from mmgraph.names import Digest, Registry, Repository
+
+if TYPE_CHECKING:
+    from mmgraph.names import Digest, Registry, Repository
 
 
 class Presence(Enum):

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from mmgraph.account import Account, End
-from mmgraph.clock import Clock
 from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.events import (
     Draining,
@@ -29,14 +27,18 @@ from mmgraph.events import (
     Started,
     Surprise,
 )
-from mmgraph.evidence import Look
 from mmgraph.graph import Kind, Node
-from mmgraph.names import Digest, Registry, Repository
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.ready import Lane, ReadyQueue
 from mmgraph.store import RawManifest, Transport
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work
+
+if TYPE_CHECKING:
+    from mmgraph.evidence import Look
+    from mmgraph.clock import Clock
+    from mmgraph.names import Digest, Registry, Repository
+    from collections.abc import Coroutine, Mapping, Sequence
 
 BUDGET = 48 * 1024 * 1024
 """Bytes that all buffers of a run may hold."""
@@ -164,7 +166,7 @@ class Execution:
                         ):
                             group.setdefault(work.registry, work)
                 together = tuple(group.values())
-                works = [work for work in works if work not in together]  # noqa: PLW2901 - what is left of them
+                works = [work for work in works if work not in together]
                 reads = () if first.action is Action.MOUNT else (self._source(first).registry,)
                 self._queue.push(Lane(reads, tuple(sorted(group))), first.rank, together)
 
@@ -202,7 +204,7 @@ class Execution:
             self._writes.append(work)
 
     def _source(self, work: Work) -> Repository:
-        assert work.step.source is not None  # noqa: S101 - the planner gives every blob one
+        assert work.step.source is not None
         return work.step.source
 
     def _transfer(self, works: Sequence[Work]) -> Transfer:
@@ -288,7 +290,7 @@ class Execution:
     def _retry(self, failed: Sequence[tuple[Work, Outcome]]) -> None:
         """Try again a little later, those that failed together together, so that they share a GET again."""
         attempts = max(work.attempts for work, _ in failed)
-        seconds = random.uniform(0, min(_RETRY_CAP, _RETRY_BASE * 2**attempts))  # noqa: S311 - full jitter
+        seconds = random.uniform(0, min(_RETRY_CAP, _RETRY_BASE * 2**attempts))
         for work, outcome in failed:
             self._report(Retried(work.node.repository, work.node.name, str(outcome.error), seconds))
         self._spawn(self._later(seconds, [work for work, _ in failed]), self._timers)

@@ -7,7 +7,6 @@ and does not require. Knows keys and edges; knows no sizes, no actions, no regis
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -15,6 +14,10 @@ import networkx
 
 from mmgraph.errors import InternalError
 from mmgraph.names import Repository
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
 class Kind(StrEnum):
@@ -67,21 +70,24 @@ class Graph:
 
     def join(self, first: Node, then: Node, edge: Edge) -> None:
         """Let ``then`` come after ``first``. A need outranks a mount where both are asked for."""
-        if edge is Edge.MOUNT and self._digraph.has_edge(first, then):
-            return
-        self._digraph.add_edge(first, then, edge=edge)
+        # Needs are nearly all of the edges, and an attribute would cost each of them 170 bytes.
+        if edge is Edge.NEED:
+            self._digraph.add_edge(first, then)
+            self._digraph.edges[first, then].clear()
+        elif not self._digraph.has_edge(first, then):
+            self._digraph.add_edge(first, then, mount=True)
 
     def before(self, node: Node) -> Iterator[tuple[Node, Edge]]:
         """The nodes that ``node`` comes directly after, in the order in which the edges entered."""
-        return ((first, data["edge"]) for first, data in self._digraph.pred[node].items())
+        return ((first, _edge(data)) for first, data in self._digraph.pred[node].items())
 
     def after(self, node: Node) -> Iterator[tuple[Node, Edge]]:
         """The nodes that come directly after ``node``, in the order in which the edges entered."""
-        return ((then, data["edge"]) for then, data in self._digraph.succ[node].items())
+        return ((then, _edge(data)) for then, data in self._digraph.succ[node].items())
 
     def edges(self) -> Iterator[tuple[Node, Node, Edge]]:
         """Every edge as (first, then, edge)."""
-        return ((first, then, data["edge"]) for first, then, data in self._digraph.edges(data=True))
+        return ((first, then, _edge(data)) for first, then, data in self._digraph.edges(data=True))
 
     def edge_count(self) -> int:
         """How many edges there are."""
@@ -96,7 +102,7 @@ class Graph:
     def order(self) -> list[Node]:
         """A topological order; among equals, the node that entered first comes first."""
         rank = {node: number for number, node in enumerate(self._digraph)}
-        waiting = {node: count for node, count in self._digraph.in_degree()}
+        waiting = dict(self._digraph.in_degree())
         ready = [(rank[node], node) for node, count in waiting.items() if not count]
         heapq.heapify(ready)
         order: list[Node] = []
@@ -137,3 +143,7 @@ class Graph:
                     found.add(other)
                     stack.append(other)
         return found
+
+
+def _edge(data: Mapping[str, object]) -> Edge:
+    return Edge.MOUNT if data else Edge.NEED

@@ -9,12 +9,15 @@ from __future__ import annotations
 from functools import partial
 
 from mmgraph.closure import Documents, walk
-from mmgraph.clock import Clock
 from mmgraph.errors import MmgraphError
 from mmgraph.evidence import Evidence, Look
-from mmgraph.names import Digest, Repository
 from mmgraph.oci import Index
-from mmgraph.store import Destination, RawManifest
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmgraph.store import Destination, RawManifest
+    from mmgraph.names import Digest, Repository
+    from mmgraph.clock import Clock
 
 
 class Observer:

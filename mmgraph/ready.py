@@ -7,10 +7,12 @@ full holds nobody in another lane up.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, TYPE_CHECKING
 
-from mmgraph.names import Registry
+
+if TYPE_CHECKING:
+    from mmgraph.names import Registry
+    from collections.abc import Iterator
 
 T = TypeVar("T")
 

@@ -9,14 +9,16 @@ asked for and ``NetworkError`` where no answer came; retries have been spent by 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TYPE_CHECKING
 
 import msgspec
 
 from mmgraph.names import Digest, Registry, Repository
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
 
 class Operation(StrEnum):
@@ -37,7 +39,7 @@ class Operation(StrEnum):
     """By digest or by tag."""
     DELETE_UPLOAD = "DELETE upload"
     PING = "GET ping"
-    TOKEN = "token"  # noqa: S105 - a request's name, not a secret
+    TOKEN = "token"
     REDIRECT = "redirect"
 
 
