@@ -60,7 +60,7 @@ async def test_landing_refuses(kind: Operation, status: int, large: bool) -> Non
 
 @pytest.mark.parametrize("status", [403, 500])
 async def test_elected_anew(status: int) -> None:
-    """The blob that could not land in the first repository lands in the second and is mounted in the third."""
+    """What could not land in the first repository lands in the second and is mounted in the third."""
     async with pair() as p:
         specs = three(p)
         p.destination.faults.add(Rule(Refuse(status, "DENIED"), kind=POST, repository="a"))
@@ -464,7 +464,7 @@ async def test_tag_moved_meanwhile_leaves_the_others() -> None:
 
 @pytest.mark.parametrize("refused", ["first", "second"])
 async def test_immutable_tag(refused: str) -> None:
-    """Of two tags of one image, the one that the registry does not let move fails and the other is written."""
+    """Of two tags of one image, the one that the registry refuses fails and the other is written."""
     async with pair() as p:
         root = p.make.image("app", b"one", tags=("v1",))
         p.destination.faults.add(Rule(Refuse(400, "TAG_INVALID"), kind=PUT_MANIFEST, name=refused))
@@ -490,7 +490,7 @@ async def test_source_tag_moved_meanwhile() -> None:
 
 
 async def test_root_that_is_a_child_too() -> None:
-    """An image that has a tag and is listed by a tagged index is put once, by its tag."""
+    """An image with a tag of its own that a tagged index lists is put once, by its tag."""
     async with pair() as p:
         child = p.make.image("app", b"one", platform=AMD64, tags=("amd64",))
         root = p.make.index("app", child, tags=("v1",))

@@ -39,6 +39,8 @@ BLOB, POST, PUT, PUT_MANIFEST = (
     Operation.PUT_BLOB,
     Operation.PUT_MANIFEST,
 )
+MEDIUM = bytes(range(256)) * 8_192
+"""Held whole, and more than aiohttp likes to send at once."""
 LARGE = bytes(range(256)) * 20_480
 """More than is held whole: 5 MiB, so that it is streamed."""
 
@@ -74,7 +76,7 @@ async def test_destination_hangs_up(kind: Operation, effect: bool) -> None:
         assert source == destination
 
 
-@pytest.mark.parametrize("content", [b"small", LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("content", [b"small", MEDIUM, LARGE], ids=["small", "medium", "large"])
 async def test_lost_answer_costs_no_second_upload(content: bytes) -> None:
     """A blob whose commit was done and whose answer got lost is found, not sent again."""
     async with pair() as p:
