@@ -276,6 +276,7 @@ class _Reader:
         self._repositories: dict[str, Repository] = {}
         self._nodes: list[Node] = []
         self._steps: dict[Node, Step] = {}
+        self._names: set[str] = set()
         self._graph = Graph()
         self._documents: dict[Digest, Document] = {}
 
@@ -287,6 +288,7 @@ class _Reader:
                 _refuse(f"$.{name}", f"there are {len(items)}, more than {_COUNT_LIMIT}")
         specs = self._specs()
         _each("$.nodes", self._add_node, saved.nodes)
+        self._names = {node.name for node in self._nodes if _is_document(node)}
         _each("$.documents", self._add_document, saved.documents)
         _each("$.edges", self._add_edge, saved.edges)
         try:
@@ -373,6 +375,8 @@ class _Reader:
 
     def _add_document(self, saved: _Document) -> None:
         digest = Digest.parse(saved.digest)
+        if digest not in self._names:
+            raise SpecError(f"no node is it: {digest}")
         if digest in self._documents:
             raise SpecError(f"{digest} is there twice")
         self._documents[digest] = parse(saved.raw, saved.media_type, digest)

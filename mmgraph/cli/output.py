@@ -37,7 +37,7 @@ def emit(text: str) -> None:
 
 
 def write(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Put ``content`` into the file ``path``: whole, or it stays as it was. ``private``: readable by its owner."""
+    """Put ``content`` into the file ``path``: whole, or it stays as it was. ``private``: only its owner's."""
     if str(path) in {DASH, "-"}:
         emit(content.decode())
         return

@@ -1,0 +1,323 @@
+"""Saved plans: the same bytes for the same plan and back, and what no planner writes refused."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from mmgraph.closure import Image, Unread
+from mmgraph.errors import SpecError
+from mmgraph.evidence import Evidence
+from mmgraph.names import Platform
+from mmgraph.oci import Document, Index, limit_platforms
+from mmgraph.plan import Plan, Planner
+from mmgraph.saved import is_saved, read, schema, write
+from tests.support.making import Bench, digest, index, manifest, spec
+
+TOOL = "mmgraph test"
+
+
+def everything() -> Plan:
+    """A plan with every kind of node, action and result: uploads, mounts, present parts, a failed spec."""
+    image, other = manifest("config", "layer"), manifest("config2", "layer")
+    old = manifest("config", "old")
+    arm = manifest("config-arm", "layer", "arm")
+    whole = index({"linux/amd64": image, "linux/arm64": arm})
+    before = index({"linux/amd64": old})
+    limited = limit_platforms(whole, [Platform.parse("linux/arm64")], {}).root
+    bench = Bench(image, other, old, arm, whole, before, limited, committed_only=["ecr.example"])
+    bench.want("a:1", "a:1", whole)
+    bench.want("a:1", "a:latest", whole)
+    bench.want("b:1", "b:1", other)
+    bench.want("c:1", "c:1", whole, now=before)
+    bench.want("d:1", "d:1", other, now=other)
+    bench.want("a:1", "ecr.example/a:1", image)
+    bench.want("a:1", "ecr.example/b:1", other)
+    bench.want(f"e@{image.digest}", f"e@{image.digest}", image)
+    for part in (old.digest, digest("config"), digest("old")):
+        bench.evidence.hold(spec("c:1", "c:1").destination.repository, part, "listed by the old index")
+    planner = Planner(bench.evidence, bench.documents, [])
+    for made in bench.images:
+        planner.add(made, closure=made.spec.destination.repository.path != "d")
+    trimmed = Image(
+        spec("f:1", "f:1", "linux/arm64", "linux/s390x"),
+        whole.digest,
+        limited.digest,
+        (Platform.parse("linux/s390x"),),
+    )
+    planner.add(trimmed)
+    planner.fail(Unread(spec("gone:1", "gone:1"), "src.example/gone:1: no such \u202etag\x1b"))
+    return planner.finish()
+
+
+def simple(*documents: Document) -> Plan:
+    """A plan that puts one image, and a second one that mounts a layer from it."""
+    image, other = documents or (manifest("config", "layer"), manifest("config2", "layer"))
+    bench = Bench(image, other)
+    bench.want("a:1", "a:1", image)
+    bench.want("b:1", "b:1", other)
+    return bench.plan()
+
+
+def same(first: Plan, second: Plan) -> bool:
+    """Whether two plans agree in all that is saved, the orders of their parts included."""
+    nodes = list(first.steps)
+    kept = {digest: document for digest, document in first.documents.items() if digest in second.documents}
+    return (
+        list(first.steps.items()) == list(second.steps.items())
+        and list(first.graph) == list(second.graph)
+        and [list(first.graph.before(node)) for node in nodes]
+        == [list(second.graph.before(node)) for node in nodes]
+        and [list(first.graph.after(node)) for node in nodes]
+        == [list(second.graph.after(node)) for node in nodes]
+        and tuple(first.goals) == tuple(second.goals)
+        and kept == second.documents
+        and first.bill == second.bill
+    )
+
+
+def test_a_plan_is_read_as_it_was_written() -> None:
+    """Steps, edges in both directions, goals, documents and the bill come back, in their orders."""
+    plan = everything()
+    assert same(plan, read(write(plan, TOOL)))
+
+
+def test_writing_is_deterministic() -> None:
+    """The same inputs give the same bytes."""
+    assert write(everything(), TOOL) == write(everything(), TOOL)
+
+
+def test_what_was_read_is_written_as_it_was() -> None:
+    """Reading and writing again changes no byte."""
+    raw = write(everything(), TOOL)
+    assert raw == write(read(raw), TOOL)
+
+
+def test_the_file_is_ascii() -> None:
+    """Foreign text in a cause is escaped, so that looking at the file does nothing to a terminal."""
+    assert all(byte in b"\n" or 0x20 <= byte < 0x7F for byte in write(everything(), TOOL))
+
+
+def test_old_trees_are_left_out() -> None:
+    """Documents that can never be sent, such as those of a tag's old image, are not in the file."""
+    documents = read(write(everything(), TOOL)).documents.values()
+    assert 2 == sum(isinstance(document, Index) for document in documents)
+
+
+def test_an_empty_set_can_be_saved() -> None:
+    """No specs give a plan with nothing in it."""
+    plan = Planner(Evidence(), {}).finish()
+    assert () == read(write(plan, TOOL)).goals
+
+
+def test_a_saved_plan_is_recognised_in_any_layout() -> None:
+    """By its format field, also where another program has laid the JSON out anew."""
+    saved = json.loads(write(simple(), TOOL))
+    assert is_saved(json.dumps(saved, indent=4, sort_keys=True).encode())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{}", b"[]", b'{"src": "a:1", "dst": "b.example/a:1"}', b'{"format": "mmgraph-graph"}', b"\xff"],
+)
+def test_other_files_are_not_recognised(raw: bytes) -> None:
+    """Specs and other JSON are no saved plan."""
+    assert not is_saved(raw)
+
+
+def test_a_truncated_plan_is_still_recognised() -> None:
+    """So that its error speaks of a saved plan and not of copy specs."""
+    assert is_saved(write(simple(), TOOL)[:100])
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"{", "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
+        (b'{"format": "mmgraph-graph", "version": 1}', 'it is "mmgraph-graph", not "mmgraph-plan"'),
+        (b'{"format": "mmgraph-plan", "version": 2}', "it is 2, and this mmgraph reads 1"),
+        (b'{"format": "mmgraph-plan", "version": 1}', "missing required field"),
+    ],
+)
+def test_what_is_no_plan_is_refused(raw: bytes, message: str) -> None:
+    """Each with a sentence that says what is wrong."""
+    with pytest.raises(SpecError, match=message):
+        read(raw)
+
+
+def test_every_truncation_is_refused() -> None:
+    """A file that was cut off, wherever, is no plan."""
+    raw = write(simple(), TOOL).rstrip()
+    for length in range(0, len(raw), 97):
+        with pytest.raises(SpecError):
+            read(raw[:length])
+
+
+def at(saved: Any, kind: str, repository: str = "b") -> Any:
+    """The first node of a kind in a repository."""
+    return next(
+        node
+        for node in saved["nodes"]
+        if node["kind"] == kind and node["repository"] == f"dst.example/{repository}"
+    )
+
+
+def place(saved: Any, node: Any) -> int:
+    """A node's position."""
+    position: int = saved["nodes"].index(node)
+    return position
+
+
+def mounted(saved: Any) -> Any:
+    """The node that is mounted."""
+    return next(node for node in saved["nodes"] if node["action"] == "mount")
+
+
+def change(path: str, value: Any) -> Callable[[Any], None]:
+    """Set what a path such as ``specs.0.dst`` leads to; None takes it away."""
+
+    def act(saved: Any) -> None:
+        *way, last = (int(step) if step.isdigit() else step for step in path.split("."))
+        for step in way:
+            saved = saved[step]
+        if value is None:
+            del saved[last]
+        else:
+            saved[last] = value
+
+    return act
+
+
+def node(kind: str, /, **values: Any) -> Callable[[Any], None]:
+    """Set fields of the first node of a kind in repository b."""
+    return lambda saved: at(saved, kind).update(values)
+
+
+def other_bytes(saved: Any) -> None:
+    """Change a document's bytes."""
+    saved["documents"][0]["raw"] = base64.b64encode(b'{"schemaVersion":2}').decode()
+
+
+def drop_edge_to_manifest(saved: Any) -> None:
+    """Leave out what a manifest needs."""
+    manifest_place = place(saved, at(saved, "manifest"))
+    saved["edges"] = [edge for edge in saved["edges"] if edge[1] != manifest_place]
+
+
+def add_blob(saved: Any) -> None:
+    """Add a blob that nothing lists."""
+    saved["nodes"].append({**at(saved, "blob"), "name": "sha256:" + "0" * 64})
+
+
+def add_elsewhere(saved: Any) -> None:
+    """Add a blob in a repository that no spec names."""
+    saved["nodes"].append({**at(saved, "blob"), "repository": "dst.example/elsewhere"})
+
+
+def add_document(saved: Any) -> None:
+    """Add a document that no node stands for."""
+    document = manifest("config", "another")
+    raw = base64.b64encode(document.raw).decode()
+    entry = {"digest": document.digest, "mediaType": document.media_type, "raw": raw}
+    saved["documents"].append(json.loads(json.dumps(entry)))
+
+
+def cycle(saved: Any) -> None:
+    """Let a manifest come before a blob it needs."""
+    first, then, _ = next(edge for edge in saved["edges"] if edge[2] == "need")
+    saved["edges"].append([then, first, "need"])
+
+
+UNSOUND = [
+    (change("specs.0.dst", "evil.example/a:1"), "none of the specs has a destination in dst.example/a"),
+    (change("specs.0.src", "evil.example/a:1"), "none of the specs copies from src.example/a"),
+    (change("specs.0.dst", "dst.example/b:1"), "stands in"),
+    (change("specs.0.dst", "dst.example/UPPER:1"), "is not an image"),
+    (change("specs.0.src", "alpine"), "is not written in full"),
+    (change("specs.0.platforms", ["linux/arm64/v8"]), "not in normal form"),
+    (change("specs.0.root", "sha256:" + "0" * 64), "root is neither"),
+    (change("specs.0.root", None), "no root"),
+    (change("specs.0.result", "move"), "is not its end"),
+    (change("specs.0.result", "failed"), "it has failed, and yet"),
+    (change("specs.0.node", 4000), "there is no node 4000"),
+    (change("specs.0.node", 0), "no spec's end"),
+    (change("specs.0.node", None), "no spec's end"),
+    (change("specs.0.more", 1), "unknown field `more`"),
+    (change("more", 1), "unknown field `more`"),
+    (change("specs", []), "none of the specs has a destination"),
+    (node("blob", repository="dst.example/elsewhere"), "does not need just what"),
+    (node("blob", repository="dst.example/b:1"), "leave out the tag"),
+    (node("blob", source="src.example/private"), "none of the specs copies from src.example/private"),
+    (node("blob", source=None), "it has no source"),
+    (node("blob", size=11), "says 10"),
+    (node("blob", size=-1), "Expected `int` >= 0"),
+    (node("blob", action="put"), "put is not for a blob"),
+    (node("blob", action="erase"), "Invalid enum value"),
+    (node("blob", name="sha256:1"), "is not a digest"),
+    (node("manifest", size=1), "its document has"),
+    (node("manifest", kind="index"), "application/vnd.oci.image.manifest"),
+    (node("manifest", action="mount"), "mount is not for a manifest"),
+    (node("tag", target="sha256:" + "0" * 64), "does not need what it shall name"),
+    (node("tag", target=None), "it has no target"),
+    (node("tag", old="sha256:" + "0" * 64), "create does not fit"),
+    (node("tag", action="move"), "move does not fit"),
+    (node("tag", name="a b"), "is not a tag"),
+    (node("tag", name="2"), "is not its end"),
+    (lambda saved: mounted(saved).update(mountFrom="dst.example/else"), "cannot be mounted from"),
+    (lambda saved: mounted(saved).update(mountFrom="src.example/a"), "cannot be mounted from"),
+    (lambda saved: mounted(saved).update(mountFrom="dst.example/b"), "cannot be mounted from"),
+    (lambda saved: mounted(saved).update(mountFrom=None), "a place to mount from"),
+    (lambda saved: mounted(saved).update(action="upload"), "a place to mount from"),
+    (drop_edge_to_manifest, "does not need just what"),
+    (add_blob, "nothing needs it"),
+    (add_elsewhere, "none of the specs has a destination in dst.example/elsewhere"),
+    (add_document, "no node is it"),
+    (cycle, "cycle"),
+    (lambda saved: saved["edges"].append([0, 999, "need"]), "there is no node 999"),
+    (lambda saved: saved["nodes"].append(saved["nodes"][0]), "is there twice"),
+    (lambda saved: saved["documents"].append(saved["documents"][0]), "is there twice"),
+    (lambda saved: saved["documents"].pop(), "is not among the documents"),
+    (other_bytes, "bytes have the digest"),
+    (change("documents.0.raw", "%"), "Invalid base64"),
+    (change("documents.0.mediaType", "text/html"), "not a manifest's type"),
+    (change("bill.uploaded", 1), "do not add up"),
+    (change("bill.requests", {"dst.example": {"DELETE manifest": 1}}), "Invalid enum value"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), UNSOUND)
+def test_what_no_planner_writes_is_refused(spoil: Callable[[Any], None], message: str) -> None:
+    """A plan is untrusted input: whatever is changed by hand so that it no longer holds together is found."""
+    saved = json.loads(write(simple(), TOOL))
+    spoil(saved)
+    with pytest.raises(SpecError, match=message):
+        read(msgspec.json.encode(without_nothing(saved)))
+
+
+def without_nothing(value: Any) -> Any:
+    """Leave out members that are None."""
+    if isinstance(value, dict):
+        return {key: without_nothing(each) for key, each in value.items() if each is not None}
+    return [without_nothing(each) for each in value] if isinstance(value, list) else value
+
+
+def test_the_place_of_what_is_wrong_is_named() -> None:
+    """As a path into the file."""
+    saved = json.loads(write(simple(), TOOL))
+    at(saved, "blob")["size"] = 11
+    with pytest.raises(SpecError, match=r"\$\.nodes\[\d+\]: dst\.example/b@sha256:"):
+        read(json.dumps(saved).encode())
+
+
+def test_the_schema_has_every_field() -> None:
+    """The schema names the fields of the file."""
+    made = schema()
+    fields = set(made["$defs"]["_Saved"]["properties"])
+    assert set(json.loads(write(simple(), TOOL))) == fields
