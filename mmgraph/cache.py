@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Self, TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from mmgraph.oci import digest_of
 from mmgraph.store import RawManifest
 
 if TYPE_CHECKING:
-    from mmgraph.names import Digest
     from collections.abc import Callable, Mapping
+
+    from mmgraph.names import Digest
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS manifest (digest TEXT PRIMARY KEY, media_type TEXT, raw BLOB) WITHOUT ROWID"
@@ -26,7 +27,11 @@ _BATCH = 256
 def default_path(environ: Mapping[str, str]) -> Path:
     """Where the cache is kept: ``$XDG_CACHE_HOME/mmgraph`` or ``~/.cache/mmgraph``."""
     root = environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if Path(root).is_absolute() else Path.home() / ".cache") / "mmgraph" / "manifests-1.sqlite"
+    return (
+        (Path(root) if Path(root).is_absolute() else Path.home() / ".cache")
+        / "mmgraph"
+        / "manifests-1.sqlite"
+    )
 
 
 class DiskCache:

@@ -6,7 +6,7 @@ Owns the order in which things are asked; decides nothing that ``plan`` could, a
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mmgraph.closure import Documents, Image, Unread, blobs
 from mmgraph.discover import Discovery
@@ -17,11 +17,12 @@ from mmgraph.observe import Observer
 from mmgraph.plan import Plan, Planner
 
 if TYPE_CHECKING:
-    from mmgraph.names import Digest, Registry, Repository
-    from mmgraph.store import Destination, ManifestCache, Source
-    from mmgraph.clock import Clock
-    from mmgraph.specs import CopySpec
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+
+    from mmgraph.clock import Clock
+    from mmgraph.names import Digest, Registry, Repository
+    from mmgraph.specs import CopySpec
+    from mmgraph.store import Destination, ManifestCache, Source
 
 _WIDTH = 256
 """Specs that are read at once; what is under way at a registry is the client's concern."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mmgraph.closure import Documents, Image
 from mmgraph.oci import DEPTH_LIMIT, Document, Index, limit_platforms
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmgraph.store import RawManifest, Source
-    from mmgraph.specs import CopySpec
     from mmgraph.names import Digest, Repository
+    from mmgraph.specs import CopySpec
+    from mmgraph.store import RawManifest, Source
 
 
 class Discovery:

@@ -5,8 +5,7 @@ says otherwise is right. Knows not how it was learnt, and decides nothing.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from mmgraph.names import Digest, Registry, Repository

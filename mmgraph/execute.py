@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
 from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
@@ -35,10 +35,11 @@ from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work
 
 if TYPE_CHECKING:
-    from mmgraph.evidence import Look
-    from mmgraph.clock import Clock
-    from mmgraph.names import Digest, Registry, Repository
     from collections.abc import Coroutine, Mapping, Sequence
+
+    from mmgraph.clock import Clock
+    from mmgraph.evidence import Look
+    from mmgraph.names import Digest, Registry, Repository
 
 BUDGET = 48 * 1024 * 1024
 """Bytes that all buffers of a run may hold."""
@@ -48,6 +49,7 @@ _LOOK_AGE = 30.0
 """Seconds after which a look at a tag is too old to write by."""
 _ATTEMPTS = 4
 _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
+_JITTER = random.Random()
 _MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 _PASSING = frozenset({408, 429})
 _SESSION_LOST = frozenset({401, 404, 416})
@@ -154,7 +156,8 @@ class Execution:
     def _queue_fresh(self) -> None:
         """Queue the blobs that became ready; uploads of one digest to several registries as one."""
         fresh, self._fresh = self._fresh, {}
-        for works in fresh.values():
+        for ready in fresh.values():
+            works = ready
             while works:
                 first = works[0]
                 group = {first.registry: first}
@@ -290,7 +293,7 @@ class Execution:
     def _retry(self, failed: Sequence[tuple[Work, Outcome]]) -> None:
         """Try again a little later, those that failed together together, so that they share a GET again."""
         attempts = max(work.attempts for work, _ in failed)
-        seconds = random.uniform(0, min(_RETRY_CAP, _RETRY_BASE * 2**attempts))
+        seconds = _JITTER.uniform(0, min(_RETRY_CAP, _RETRY_BASE * 2**attempts))
         for work, outcome in failed:
             self._report(Retried(work.node.repository, work.node.name, str(outcome.error), seconds))
         self._spawn(self._later(seconds, [work for work, _ in failed]), self._timers)

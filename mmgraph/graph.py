@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import heapq
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 import networkx
 
 from mmgraph.errors import InternalError
 from mmgraph.names import Repository
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

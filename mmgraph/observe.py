@@ -7,17 +7,17 @@ and that only for a plan whose bill shall be exact.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from mmgraph.closure import Documents, walk
 from mmgraph.errors import MmgraphError
 from mmgraph.evidence import Evidence, Look
 from mmgraph.oci import Index
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmgraph.store import Destination, RawManifest
-    from mmgraph.names import Digest, Repository
     from mmgraph.clock import Clock
+    from mmgraph.names import Digest, Repository
+    from mmgraph.store import Destination, RawManifest
 
 
 class Observer:

@@ -7,12 +7,12 @@ full holds nobody in another lane up.
 from __future__ import annotations
 
 import heapq
-from typing import Generic, NamedTuple, TypeVar, TYPE_CHECKING
-
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from mmgraph.names import Registry
     from collections.abc import Iterator
+
+    from mmgraph.names import Registry
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from mmgraph.oci import Document, parse
 from mmgraph.plan import Action, Goal, Plan, Result, Step
 from mmgraph.soundness import Soundness
 from mmgraph.specs import CopySpec, Origin, read_specs
-from mmgraph.store import Operation  # noqa: TC001 - msgspec reads the annotation
+from mmgraph.store import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

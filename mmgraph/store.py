@@ -10,15 +10,15 @@ asked for and ``NetworkError`` where no answer came; retries have been spent by 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from mmgraph.names import Digest, Registry, Repository
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from contextlib import AbstractAsyncContextManager
 
 
 class Operation(StrEnum):

@@ -9,15 +9,16 @@ earlier images to later ones, and the elected one is the earliest, no cycle can 
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import TYPE_CHECKING
 
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest, Registry, Repository
 from mmgraph.plan import Action, Plan, Step, is_done
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmgraph.store import Upload
     from collections.abc import Callable, Iterable, Iterator
+
+    from mmgraph.store import Upload
 
 REVIVALS = 4
 """Rounds in which a registry may say that it lacks what it was seen to have, before its word is final."""

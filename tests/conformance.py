@@ -69,13 +69,18 @@ async def run_conformance(
         **NO_DELETES,
         **(options or {}),
     }
-    results.mkdir(parents=True, exist_ok=True)
-    report = results / "junit.xml"
-    report.unlink(missing_ok=True)
+    report = _report(results)
     output = await _run(str(program), environment=environment, directory=results, expect=(0, 1))
     if not report.exists():
         raise ConformanceError(output)
     return _read(report)
+
+
+def _report(results: Path) -> Path:
+    results.mkdir(parents=True, exist_ok=True)
+    report = results / "junit.xml"
+    report.unlink(missing_ok=True)
+    return report
 
 
 def _read(report: Path) -> Results:

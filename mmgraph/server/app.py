@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
@@ -58,15 +59,15 @@ class RegistryServer:
         self._closing = asyncio.Event()
         self._blobs = Blobs(storage, self.faults.quirks)
         self._manifests = Manifests(storage, self.faults.quirks)
+        self._address = ""
         self._runner: web.ServerRunner | None = None
 
     @property
     def address(self) -> str:
-        """``host:port`` once started."""
-        if self._runner is None or not self._runner.addresses:
+        """``host:port`` from its start on."""
+        if not self._address:
             raise InternalError("the server has not been started")
-        host, port = self._runner.addresses[0][:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self._address
 
     @property
     def url(self) -> str:
@@ -79,16 +80,31 @@ class RegistryServer:
         return self._blobs.open_sessions
 
     async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def start(self) -> None:
+        """Start to listen, once in a server's life. Raises ``SpecError`` where the address cannot be had."""
         # Bodies are stored as they come: a Content-Encoding is the client's business.
         server = web.Server(self._serve, auto_decompress=False, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
-        return self
+        try:
+            await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
+        except OSError as error:
+            await self.stop()
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise SpecError(f"cannot listen on {self._host}:{self._port}: {reason}") from error
+        host, port = self._runner.addresses[0][:2]
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop listening; end stalled requests at once, others after a second. More calls do nothing."""
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -100,6 +116,8 @@ class RegistryServer:
         self.log.begin()
         try:
             return await exchange.send(await self._answer(exchange))
+        except ConnectionError:
+            return exchange.hang_up()
         finally:
             exchange.log()
             self.log.end()

@@ -36,6 +36,7 @@ class Exchange:
         self._clock = clock
         self._closing = closing
         self._log = log
+        self._response: web.StreamResponse | None = None
         self._logged = False
 
     @property
@@ -104,6 +105,16 @@ class Exchange:
                 raise refusal
         return bytes(data)
 
+    def hang_up(self) -> web.StreamResponse:
+        """Close the connection after what has been written; return an answer that nobody will get."""
+        self.status = 0
+        if self.request.transport is not None:
+            # What a client does not read is never flushed, and would keep a stopping server's socket open.
+            if self._closing.is_set():
+                self.request.transport.abort()
+            self.request.transport.close()
+        return self._response or web.Response()
+
     async def before(self) -> Answer | None:
         """Do the faults that come before the handler; an answer stands in for the handler's."""
         for action in self.actions:
@@ -140,7 +151,7 @@ class Exchange:
                     headers |= {key: value for key, value in action.values.items() if value is not None}
                     absent = {key.lower() for key, value in action.values.items() if value is None}
                     headers = {key: value for key, value in headers.items() if key.lower() not in absent}
-            response = web.StreamResponse(status=answer.status, headers=headers)
+            response = self._response = web.StreamResponse(status=answer.status, headers=headers)
             response.content_length = answer.content_length
             await response.prepare(self.request)
             self.status = answer.status
@@ -178,8 +189,6 @@ class Exchange:
         self._close()
 
     def _close(self) -> None:
-        if self.request.transport is not None:
-            self.request.transport.close()
         raise ConnectionResetError("closed by the fault plan")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -87,6 +88,7 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._requests: list[Request] = []
+        self._waiting: list[asyncio.Future[None]] = []
         self.running = 0
         """Requests being answered now."""
         self.peak = 0
@@ -106,6 +108,17 @@ class RequestLog:
     def keep(self, request: Request) -> None:
         """Append a request."""
         self._requests.append(request)
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(None)
+        self._waiting.clear()
+
+    async def reached(self, kind: Kind, count: int = 1) -> None:
+        """Return once there are ``count`` requests of ``kind``."""
+        while self.count(kind) < count:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future
 
     def end(self) -> None:
         """Count a request that has ended."""

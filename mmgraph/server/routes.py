@@ -16,13 +16,14 @@ from mmgraph.store import Operation
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _SESSION: Final = re.compile(r"[0-9a-f]{32}")
 
-# The end of the path decides, since a repository may itself be called "blobs" or "manifests".
-_MANIFEST: Final = re.compile(r"/v2/(?P<repository>.+)/manifests/(?P<name>[^/]+)")
-_BLOB: Final = re.compile(r"/v2/(?P<repository>.+)/blobs/(?P<name>[^/]+)")
-_UPLOADS: Final = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads(?P<name>/?)")
-_UPLOAD: Final = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads/(?P<name>[^/]+)")
-_TAGS: Final = re.compile(r"/v2/(?P<repository>.+)/tags/(?P<name>list)")
-_REFERRERS: Final = re.compile(r"/v2/(?P<repository>.+)/referrers/(?P<name>[^/]+)")
+# The end of the path decides, since a repository may itself be called "blobs" or "manifests". A line break,
+# sent percent-encoded, must get as far as the check of names: hence (?s:).
+_MANIFEST: Final = re.compile(r"/v2/(?P<repository>(?s:.+))/manifests/(?P<name>[^/]+)")
+_BLOB: Final = re.compile(r"/v2/(?P<repository>(?s:.+))/blobs/(?P<name>[^/]+)")
+_UPLOADS: Final = re.compile(r"/v2/(?P<repository>(?s:.+))/blobs/uploads(?P<name>/?)")
+_UPLOAD: Final = re.compile(r"/v2/(?P<repository>(?s:.+))/blobs/uploads/(?P<name>[^/]+)")
+_TAGS: Final = re.compile(r"/v2/(?P<repository>(?s:.+))/tags/(?P<name>list)")
+_REFERRERS: Final = re.compile(r"/v2/(?P<repository>(?s:.+))/referrers/(?P<name>[^/]+)")
 
 _ENDPOINTS: Final[tuple[tuple[re.Pattern[str], dict[str, Kind]], ...]] = (
     (_UPLOADS, {"POST": Operation.POST_UPLOAD}),

@@ -100,7 +100,7 @@ class Bench:
 
     def plan(self) -> Plan:
         """The plan of all that was wanted."""
-        from mmgraph.names import Registry  # noqa: PLC0415
+        from mmgraph.names import Registry
 
         planner = Planner(self.evidence, self.documents, [Registry(name) for name in self.committed_only])
         for image in self.images:
