@@ -49,7 +49,7 @@ _LOOK_AGE = 30.0
 """Seconds after which a look at a tag is too old to write by."""
 _ATTEMPTS = 4
 _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
-_JITTER = random.Random()
+_JITTER = random.Random()  # noqa: S311
 _MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 _PASSING = frozenset({408, 429})
 _SESSION_LOST = frozenset({401, 404, 416})
