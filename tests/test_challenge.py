@@ -1,0 +1,146 @@
+"""Challenges as strangers write them, and who is trusted with a password."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmgraph.registry.challenge import Challenge, challenges, realm_trusted, realm_url
+
+HUB_REALM = "https://auth.docker.io/token"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (
+            [f'Bearer realm="{HUB_REALM}",service="registry.docker.io",scope="repository:a/b:pull,push"'],
+            [
+                (
+                    "bearer",
+                    {
+                        "realm": HUB_REALM,
+                        "service": "registry.docker.io",
+                        "scope": "repository:a/b:pull,push",
+                    },
+                )
+            ],
+        ),
+        (['Basic realm="a \\"quoted\\", word"'], [("basic", {"realm": 'a "quoted", word'})]),
+        (
+            ['Basic realm="x", Bearer realm="y" , service = z'],
+            [("basic", {"realm": "x"}), ("bearer", {"realm": "y", "service": "z"})],
+        ),
+        (["Negotiate", 'Basic realm="x"'], [("negotiate", {}), ("basic", {"realm": "x"})]),
+        (["Negotiate YIIJ8g==, Basic realm=x"], [("negotiate", {}), ("basic", {"realm": "x"})]),
+        (
+            ["NTLM TlRMTVNTUAAC, Negotiate, BASIC REALM=x"],
+            [("ntlm", {}), ("negotiate", {}), ("basic", {"realm": "x"})],
+        ),
+        (
+            [', ,Bearer realm="x",,error="insufficient_scope"'],
+            [("bearer", {"realm": "x", "error": "insufficient_scope"})],
+        ),
+        (['Bearer realm="x",realm="evil"'], [("bearer", {"realm": "x"})]),
+        (['Bearer realm="x'], [("bearer", {})]),
+        (['realm="x"'], []),
+        ([""], []),
+        ([], []),
+    ],
+)
+def test_challenges(headers: list[str], expected: list[tuple[str, dict[str, str]]]) -> None:
+    """Several schemes, several headers, quoted commas, unknown parameters and malformed rests are read."""
+    assert tuple(Challenge(*each) for each in expected) == challenges(headers)
+
+
+@given(st.lists(st.text(alphabet=st.sampled_from('Basicer =",\\\t\x00é0') | st.characters()), max_size=3))
+def test_challenges_take_anything(headers: list[str]) -> None:
+    """No WWW-Authenticate header makes the scanner raise or return more than its limits."""
+    found = challenges(headers)
+    assert len(found) <= 16
+    assert all(len(each.parameters) <= 32 for each in found)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Basic", "Bearer", "Digest"]),
+            st.dictionaries(
+                st.from_regex("[a-z]{1,8}", fullmatch=True),
+                st.text(st.characters(max_codepoint=126)),
+                min_size=1,
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_challenges_read_what_is_written(wanted: list[tuple[str, dict[str, str]]]) -> None:
+    """Well-formed challenges come back, whatever their quoted values hold."""
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    header = ", ".join(
+        f"{scheme} " + ",".join(f"{key}={quoted(value)}" for key, value in parameters.items())
+        for scheme, parameters in wanted
+    )
+    assert tuple(Challenge(scheme.lower(), parameters) for scheme, parameters in wanted) == challenges(
+        [header]
+    )
+
+
+def test_a_long_challenge_is_bounded() -> None:
+    """Thousands of challenges and parameters are read up to the limits, in linear time."""
+    many = ", ".join(f"S{number} a=b" for number in range(3000))
+    deep = "Basic " + ",".join(f"p{number}=x" for number in range(3000)) + ',q="' + "\\a" * 100_000
+    expected = [16, 32]
+    assert expected == [len(challenges([many])), len(challenges([deep])[0].parameters)]
+
+
+@pytest.mark.parametrize(
+    ("url", "realm", "expected"),
+    [
+        ("https://registry.example.com/v2/", "https://registry.example.com/token", True),
+        ("https://registry.example.com/v2/", "https://auth.example.com/token", True),
+        ("https://registry.example.com/v2/", "https://example.com/token", True),
+        ("https://registry.example.com/v2/", "https://a.b.example.com/token", True),
+        ("https://registry.example.com/v2/", "http://registry.example.com/token", False),
+        ("https://registry.example.com/v2/", "https://evil.com/token", False),
+        ("https://registry.example.com/v2/", "https://evilexample.com/token", False),
+        ("https://registry.example.com/v2/", "https://example.com.evil.net/token", False),
+        ("https://example.com/v2/", "https://auth.com/token", False),
+        ("https://example.com/v2/", "https://evil.com/token", False),
+        ("https://mirror.co.uk/v2/", "https://evil.co.uk/token", False),
+        ("https://mine.github.io/v2/", "https://evil.github.io/token", False),
+        ("https://mine.azurecr.io/v2/", "https://evil.azurecr.io/oauth2/token", False),
+        ("https://mine.azurecr.io/v2/", "https://mine.azurecr.io/oauth2/token", True),
+        ("https://1.dkr.ecr.eu-west-1.amazonaws.com/", "https://evil.ecr.eu-west-1.amazonaws.com/", False),
+        ("https://registry-1.docker.io/v2/", HUB_REALM, True),
+        ("https://registry-1.docker.io/v2/", "https://auth.docker.io.evil.com/token", False),
+        ("https://10.0.0.1/v2/", "https://20.0.0.1/token", False),
+        ("https://10.0.0.1:5000/v2/", "https://10.0.0.1:5001/token", True),
+        ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5000/token", True),
+        ("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5001/token", False),
+        ("https://registry.example.com/v2/", "https://registry.example.com./token", True),
+    ],
+)
+def test_realm_trusted(url: str, realm: str, expected: bool) -> None:
+    """A password goes to the registry's own site and nowhere else."""
+    assert expected == realm_trusted(url, realm)
+
+
+@pytest.mark.parametrize(
+    ("realm", "expected"),
+    [
+        (HUB_REALM, HUB_REALM),
+        ("/token", "https://registry.example.com/token"),
+        ("http://registry.example.com/token", None),
+        ("file:///etc/passwd", None),
+        ("", None),
+        ("https://user:pass@registry.example.com/", None),
+    ],
+)
+def test_realm_url(realm: str, expected: str | None) -> None:
+    """A token service is asked by https where the registry is, or not at all."""
+    assert expected == realm_url("https://registry.example.com/v2/", realm)
