@@ -29,7 +29,7 @@ async def test_conformance(storage: Storage, tmp_path: Path, version: str) -> No
             server.address, tmp_path / "results", options={"OCI_VERSION": version}
         )
 
-    assert results.failures == ()
+    assert () == results.failures
     assert results.passed > 500
 
 
@@ -41,7 +41,7 @@ async def test_conformance_of_sparse_content(storage: Storage, tmp_path: Path) -
             server.address, tmp_path / "results", options={"OCI_DATA_SPARSE": "true"}
         )
 
-    assert results.failures == ()
+    assert () == results.failures
 
 
 async def test_conformance_with_tokens(tmp_path: Path) -> None:
@@ -51,4 +51,4 @@ async def test_conformance_with_tokens(tmp_path: Path) -> None:
     async with RegistryServer(MemoryStorage(), auth=auth) as server:
         results = await run_conformance(server.address, tmp_path / "results", options=options)
 
-    assert results.failures == ()
+    assert () == results.failures

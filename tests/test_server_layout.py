@@ -1,0 +1,377 @@
+"""A directory of OCI layouts as the server writes it, and as others write it for the server."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import tracemalloc
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mmgraph.errors import SpecError
+from mmgraph.names import Digest
+from mmgraph.server import LayoutStorage, RegistryServer
+from tests.support import skopeo
+from tests.test_server import INDEX, MANIFEST, Client, digest_of, image, talk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+@asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[tuple[RegistryServer, Client]]:
+    """Serve a directory and open a client."""
+    async with RegistryServer(LayoutStorage(directory)) as server, talk(server) as client:
+        yield server, client
+
+
+async def push_index(client: Client, repository: str, name: str) -> tuple[str, list[str]]:
+    """Push an index of two images by digest, itself as ``name``; return the digests."""
+    config, children = await client.push_blob(repository, b"{}"), []
+    for layer in (b"one", b"two"):
+        document = image(config, await client.push_blob(repository, layer))
+        await client.push_manifest(repository, "@", document)
+        children.append(json.dumps(document).encode())
+    document = {
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [
+            {"mediaType": MANIFEST, "digest": digest_of(child), "size": len(child)} for child in children
+        ],
+    }
+    assert 201 == (await client.push_manifest(repository, name, document, INDEX)).status
+    return digest_of(json.dumps(document).encode()), [digest_of(child) for child in children]
+
+
+def index_of(directory: Path, repository: str) -> list[dict[str, Any]]:
+    """Return the entries of a repository's index.json."""
+    entries: list[dict[str, Any]] = json.loads((directory / repository / "index.json").read_bytes())[
+        "manifests"
+    ]
+    return entries
+
+
+def files(directory: Path) -> Iterator[str]:
+    """Yield all files under a directory, sorted."""
+    yield from sorted(
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+    )
+
+
+async def test_what_skopeo_pushed(tmp_path: Path) -> None:
+    """An image that skopeo pushed is read from the directory by skopeo."""
+    async with serving(tmp_path / "one") as (source, client), serving(tmp_path / "two") as (target, _):
+        document = await client.push_image("lib/base", "1")
+        await skopeo.copy(f"{source.address}/lib/base:1", f"{target.address}/team/app:v1")
+    raw = await skopeo.run("inspect", "--raw", f"oci:{tmp_path / 'two' / 'team/app'}:v1")
+
+    assert json.dumps(document).encode() == raw
+
+
+async def test_index_that_skopeo_pushed(tmp_path: Path) -> None:
+    """An index and its children that skopeo pushed are copied out of the directory by skopeo."""
+    async with serving(tmp_path / "one") as (source, client), serving(tmp_path / "two") as (target, _):
+        digest, _ = await push_index(client, "lib/base", "1")
+        await skopeo.copy(f"{source.address}/lib/base:1", f"{target.address}/team/app:v1")
+    here = f"oci:{tmp_path / 'two' / 'team/app'}:v1"
+    await skopeo.run("copy", "--all", here, f"oci:{tmp_path / 'there'}:x")
+
+    assert digest == digest_of(await skopeo.run("inspect", "--raw", here))
+
+
+async def test_layout_that_skopeo_made(tmp_path: Path) -> None:
+    """A layout that skopeo wrote into the directory while it was served is served, and pulled by skopeo."""
+    async with serving(tmp_path / "one") as (source, client), serving(tmp_path / "two") as (target, reader):
+        await push_index(client, "lib/base", "1")
+        assert 404 == (await reader.ask("GET", "/v2/team/app/tags/list")).status
+        (tmp_path / "two" / "team").mkdir(parents=True)
+        for tag in ("v1", "v2"):
+            origin = f"docker://{source.address}/lib/base:1"
+            there = f"oci:{tmp_path / 'two' / 'team/app'}:{tag}"
+            await skopeo.run("copy", "--all", "--src-tls-verify=false", origin, there)
+            raw = await skopeo.run("inspect", "--raw", there)
+            assert raw == await skopeo.inspect_raw(f"{target.address}/team/app:{tag}")
+        await skopeo.copy(f"{target.address}/team/app:v2", f"{source.address}/back:1")
+
+        assert ["v1", "v2"] == json.loads((await reader.ask("GET", "/v2/team/app/tags/list")).body)["tags"]
+
+
+async def test_push_into_a_layout_that_skopeo_made(tmp_path: Path) -> None:
+    """A push keeps what skopeo has listed, and skopeo keeps what was pushed."""
+    async with serving(tmp_path) as (server, client):
+        await client.push_image("lib/base", "1")
+        (tmp_path / "team").mkdir()
+        origin, layout = f"docker://{server.address}/lib/base:1", f"oci:{tmp_path / 'team/app'}"
+        await skopeo.run("copy", "--src-tls-verify=false", origin, f"{layout}:first")
+        await client.push_image("team/app", "second", b"other")
+        await skopeo.run("copy", "--src-tls-verify=false", origin, f"{layout}:third")
+
+        tags = json.loads((await client.ask("GET", "/v2/team/app/tags/list")).body)["tags"]
+        assert ["first", "second", "third"] == tags
+
+
+async def test_restart(tmp_path: Path) -> None:
+    """Tags, untagged manifests and children are found again by another server."""
+    async with serving(tmp_path) as (_, client):
+        tagged, children = await push_index(client, "lib/base", "1")
+        untagged, _ = await push_index(client, "lib/other", "@")
+    async with serving(tmp_path) as (server, client):
+        found = [
+            (await client.ask("HEAD", f"/v2/lib/base/manifests/{one}")).status for one in ("1", *children)
+        ]
+
+        assert [200, 200, 200] == found
+        assert {"1": tagged} == server.storage.tags("lib/base")
+        assert 200 == (await client.ask("HEAD", f"/v2/lib/other/manifests/{untagged}")).status
+        assert ["lib/base", "lib/other"] == list(server.storage.repositories())
+
+
+async def test_moved_tag_after_restart(tmp_path: Path) -> None:
+    """What a tag named before it moved is found again by its digest."""
+    async with serving(tmp_path) as (_, client):
+        old, children = await push_index(client, "lib/base", "1")
+        await client.push_image("lib/base", "1", b"new")
+    async with serving(tmp_path) as (_, client):
+        for digest in (old, *children):
+            assert 200 == (await client.ask("HEAD", f"/v2/lib/base/manifests/{digest}")).status
+
+
+@pytest.mark.parametrize("name", ["1", "@"])
+async def test_media_type_after_restart(tmp_path: Path, name: str) -> None:
+    """A document that does not name its type keeps the one that it was put with."""
+    docker = "application/vnd.docker.distribution.manifest.v2+json"
+    async with serving(tmp_path) as (_, client):
+        document = image(await client.push_blob("a", b"{}"), await client.push_blob("a", b"layer"))
+        del document["mediaType"]
+        await client.push_manifest("a", name, document, docker)
+    async with serving(tmp_path) as (_, client):
+        digest = digest_of(json.dumps(document).encode())
+
+        assert docker == (await client.ask("HEAD", f"/v2/a/manifests/{digest}")).headers["Content-Type"]
+
+
+async def test_untyped_entry(tmp_path: Path) -> None:
+    """A listed document without any media type is what its fields say."""
+    async with serving(tmp_path) as (_, client):
+        digest, _ = await push_index(client, "a", "1")
+    path = tmp_path / "a" / "index.json"
+    path.write_text(path.read_text().replace(f'"mediaType":"{INDEX}"', '"mediaType":""'))
+    async with serving(tmp_path) as (_, client):
+        assert INDEX == (await client.ask("HEAD", f"/v2/a/manifests/{digest}")).headers["Content-Type"]
+
+
+async def test_children_are_not_listed(tmp_path: Path) -> None:
+    """index.json lists an index that was pushed, and not the manifests that it leads to."""
+    async with serving(tmp_path) as (_, client):
+        digest, _ = await push_index(client, "a", "1")
+
+    assert [digest] == [entry["digest"] for entry in index_of(tmp_path, "a")]
+
+
+async def test_two_tags_of_one_manifest(tmp_path: Path) -> None:
+    """index.json lists a manifest once for each of its tags."""
+    async with serving(tmp_path) as (_, client):
+        for tag in ("1", "2", "1"):
+            await client.push_image("a", tag)
+    names = [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in index_of(tmp_path, "a")]
+
+    assert ["1", "2"] == sorted(names)
+
+
+async def test_foreign_entries_are_kept(tmp_path: Path) -> None:
+    """What others wrote into index.json is still there after a push."""
+    async with serving(tmp_path) as (_, client):
+        await client.push_image("a", "1")
+        path = tmp_path / "a" / "index.json"
+        index = json.loads(path.read_bytes())
+        index["annotations"] = {"k": "v"}
+        index["manifests"][0]["platform"] = {"os": "linux", "architecture": "amd64"}
+        index["manifests"][0]["annotations"]["k"] = "v"
+        name = {"org.opencontainers.image.ref.name": "docker.io/library/x:1"}
+        index["manifests"].append(index["manifests"][0] | {"annotations": name})
+        path.write_text(json.dumps(index))
+        await client.push_image("a", "2", b"other")
+    later = json.loads(path.read_bytes())
+
+    assert index["manifests"] == later["manifests"][:2]
+    assert {"k": "v"} == later["annotations"]
+
+
+async def test_files(tmp_path: Path) -> None:
+    """A repository is exactly the files of an OCI layout."""
+    async with serving(tmp_path) as (_, client):
+        document = await client.push_image("lib/base", "1")
+    digests = [digest_of(json.dumps(document).encode()), digest_of(b"{}"), digest_of(b"layer")]
+    blobs = [f"lib/base/blobs/sha256/{digest.partition(':')[2]}" for digest in digests]
+
+    assert sorted([*blobs, "lib/base/index.json", "lib/base/oci-layout"]) == list(files(tmp_path))
+
+
+async def test_mount_is_a_hard_link(tmp_path: Path) -> None:
+    """A mounted blob takes no room of its own."""
+    async with serving(tmp_path) as (_, client):
+        digest = await client.push_blob("a", b"content")
+        await client.ask("POST", f"/v2/b/blobs/uploads/?mount={digest}&from=a")
+    name = f"blobs/sha256/{Digest(digest).hex}"
+
+    assert (tmp_path / "a" / name).samefile(tmp_path / "b" / name)
+
+
+async def test_mount_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk has no hard links, a mounted blob is a copy."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    async with serving(tmp_path) as (_, client):
+        digest = await client.push_blob("a", b"content")
+        reply = await client.ask("POST", f"/v2/b/blobs/uploads/?mount={digest}&from=a")
+
+        assert 201 == reply.status
+        assert b"content" == (await client.ask("GET", f"/v2/b/blobs/{digest}")).body
+
+
+@pytest.mark.parametrize("end", ["wrong", "cancel", "stop"])
+async def test_unfinished_uploads_leave_nothing(tmp_path: Path, end: str) -> None:
+    """An upload that fails, is cancelled or is open when the server stops leaves no file and no repository."""
+    async with serving(tmp_path) as (server, client):
+        opened = await client.ask("POST", "/v2/a/blobs/uploads/")
+        await client.ask("PATCH", opened.headers["Location"], b"content")
+        if end == "wrong":
+            await client.ask("PUT", f"{opened.headers['Location']}?digest={digest_of(b'other')}")
+        if end == "cancel":
+            await client.ask("DELETE", opened.headers["Location"])
+        assert not server.storage.holds("a")
+
+    assert [] == list(files(tmp_path))
+
+
+def test_forgotten_uploads(tmp_path: Path) -> None:
+    """What a killed server left behind is removed after a day, and not before: another may be at work."""
+    (tmp_path / ".uploads").mkdir()
+    for name, age in (("old", 25 * 3600), ("new", 23 * 3600)):
+        path = tmp_path / ".uploads" / name
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age,) * 2)
+    LayoutStorage(tmp_path)
+
+    assert [".uploads/new"] == list(files(tmp_path))
+
+
+def test_directory_that_is_a_layout(tmp_path: Path) -> None:
+    """A directory that is itself a layout is not served as one of layouts."""
+    (tmp_path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+
+    with pytest.raises(SpecError, match="is one OCI layout"):
+        LayoutStorage(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a/blobs", "a/blobs/sha256", "a/index.json", "a/oci-layout/b"])
+async def test_repository_inside_another(tmp_path: Path, name: str) -> None:
+    """A repository whose files would lie inside another's is refused."""
+    async with serving(tmp_path) as (_, client):
+        reply = await client.ask("POST", f"/v2/{name}/blobs/uploads/")
+
+        assert (400, "NAME_INVALID") == (reply.status, reply.code)
+
+
+async def test_repository_called_blobs(tmp_path: Path) -> None:
+    """A repository may be called like a directory of layouts where it lies in none."""
+    async with serving(tmp_path) as (server, client):
+        await client.push_image("blobs", "1")
+
+        assert ["blobs"] == list(server.storage.repositories())
+
+
+@pytest.mark.parametrize("name", ["../out", "/etc", "a/../../out", ".uploads", ""])
+def test_storage_checks_names_itself(tmp_path: Path, name: str) -> None:
+    """No path is made of what is no repository, whoever asks."""
+    with pytest.raises(SpecError):
+        LayoutStorage(tmp_path).upload(name)
+
+
+def test_storage_checks_digests_itself(tmp_path: Path) -> None:
+    """No path is made of what is no digest, whoever asks."""
+    with pytest.raises(SpecError):
+        LayoutStorage(tmp_path).blob_size("a", Digest("sha256:../../../etc/passwd"))
+
+
+@pytest.mark.parametrize("link", ["a/blobs/sha256/{}", "a/blobs/sha256", "a/blobs", "a"])
+async def test_symbolic_links_are_not_followed(tmp_path: Path, link: str) -> None:
+    """A blob behind a symbolic link at any level is not there."""
+    async with serving(tmp_path / "root") as (_, client):
+        digest = await client.push_blob("a", b"content")
+        place = tmp_path / "root" / link.format(Digest(digest).hex)
+        place.rename(tmp_path / "elsewhere")
+        place.symlink_to(tmp_path / "elsewhere")
+
+        assert 404 == (await client.ask("GET", f"/v2/a/blobs/{digest}")).status
+
+
+async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> None:
+    """A push into a repository behind a symbolic link is refused."""
+    (tmp_path / "outside").mkdir()
+    async with serving(tmp_path / "root") as (_, client):
+        (tmp_path / "root" / "a").symlink_to(tmp_path / "outside")
+        path = f"/v2/a/blobs/uploads/?digest={digest_of(b'content')}"
+
+        assert 400 == (await client.ask("POST", path, b"content")).status
+    assert [] == list(files(tmp_path / "outside"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"manifests":1}', b"\xff"])
+async def test_broken_index(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A repository whose index.json is broken is an error of the server, and others go on."""
+    async with serving(tmp_path) as (_, client):
+        await client.push_image("a", "1")
+        (tmp_path / "a" / "index.json").write_bytes(content)
+        with caplog.at_level(logging.CRITICAL, "mmgraph.server"):
+            reply = await client.ask("GET", "/v2/a/manifests/1")
+
+        assert (500, "UNKNOWN") == (reply.status, reply.code)
+        assert 200 == (await client.ask("GET", "/v2/")).status
+
+
+async def test_hostile_index(tmp_path: Path) -> None:
+    """Entries whose digests are paths, or lead in circles, are not followed."""
+    async with serving(tmp_path) as (server, client):
+        digest, children = await push_index(client, "a", "1")
+        (tmp_path / "secret").write_text("secret")
+        path = tmp_path / "a" / "index.json"
+        entries = [
+            {"mediaType": media_type, "digest": name, "size": 1}
+            for media_type in (INDEX, "", MANIFEST)
+            for name in ("sha256:../../../secret", digest, "")
+        ]
+        path.write_text(json.dumps({"schemaVersion": 2, "manifests": entries}))
+
+        assert {digest, *children} == set(server.storage.manifests("a"))
+
+
+async def test_blobs_are_not_held_in_memory(tmp_path: Path) -> None:
+    """A blob passes through in pieces, in both directions."""
+    piece = bytes(1 << 20)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield piece
+
+    async with serving(tmp_path) as (_, client):
+        digest = digest_of(piece * 64)
+        tracemalloc.start()
+        url = f"{client.base}/v2/a/blobs/uploads/?digest={digest}"
+        async with client.session.post(url, data=pieces()) as answer:
+            assert 201 == answer.status
+        async with client.session.get(f"{client.base}/v2/a/blobs/{digest}") as answer:
+            async for _ in answer.content.iter_any():
+                pass
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+
+    assert peak < 16 << 20
