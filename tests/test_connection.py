@@ -186,6 +186,18 @@ async def test_a_transfer_waits_too(clock: ManualClock) -> None:
     assert [before + 30] == at_post
 
 
+async def test_a_refused_stream_pauses_too(clock: ManualClock) -> None:
+    """A stream that is told to wait fails at once, and whoever comes next waits."""
+    async with Raw(script(answer(429, retry_after="30"), OK)) as server, plain(server, clock) as wire:
+        upload = Upload(at(server), f"http://{server.address}/u")
+        with pytest.raises(RegistryError):
+            await wire.send(upload, digest_of(BLOB), len(BLOB), chunks(BLOB))
+        before = clock.now()
+        with clock.autojump():
+            await wire.resolve(at(server), "v1")
+        assert before + 30 == clock.now()
+
+
 async def test_another_registry_goes_on(clock: ManualClock) -> None:
     """A pause of one registry is none of another's."""
     async with Raw(script(answer(429, retry_after="30"), OK)) as busy, Raw(script(OK)) as other:
@@ -385,9 +397,10 @@ async def test_tokens_end_to_end(tmp_path: Path) -> None:
 
 async def test_a_token_storm(tmp_path: Path) -> None:
     """A hundred requests at once fetch one token, and one of them sees the challenge."""
-    async with RegistryServer(MemoryStorage(), auth=Bearer("me", "secret")) as server, client(
-        credentials=logged_in(server, tmp_path), plain_http=[Registry(server.address)]
-    ) as wire:
+    async with (
+        RegistryServer(MemoryStorage(), auth=Bearer("me", "secret")) as server,
+        client(credentials=logged_in(server, tmp_path), plain_http=[Registry(server.address)]) as wire,
+    ):
         await asyncio.gather(*(wire.find(at(server), "v1") for _ in range(100)))
     assert (1, 1) == (server.log.count(Operation.TOKEN), server.log.count(status=401))
 
@@ -473,7 +486,7 @@ async def test_nothing_stays_open() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         async with asyncio.timeout(5):
-            while server.open:
+            while server.open:  # noqa: ASYNC110 - what is waited for happens in sockets
                 await asyncio.sleep(0.005)
 
 

@@ -367,7 +367,7 @@ class Client:
                     raise
             else:
                 gone = answer.status == 404 and attempt == 1  # the session, as after a long wait
-                if attempt == ATTEMPTS or not (gone or self._wire.temporary(call, answer)):
+                if attempt == ATTEMPTS or not (gone or answer.temporary):
                     _refuse_commit(answer, digest)
                     return
             await self._wire.back_off(attempt)
@@ -424,7 +424,7 @@ def _upload(repository: Repository, answer: Answer) -> Upload:
 
 def _refused(answer: Answer) -> RegistryError:
     """The error for an answer that is none of those hoped for."""
-    said = wire.refusal(answer.body)
+    said = answer.said
     words = " ".join(filter(None, (", ".join(said.codes), said.message)))
     return RegistryError(
         f"{answer.shown}: {answer.status}{f' {words}' if words else ''}",

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
@@ -35,6 +36,8 @@ _FIRST_DELAY: Final = 0.5
 _LONGEST_DELAY: Final = 30.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+_READ_BUFFER: Final = 256 << 10
+"""Bytes; the socket hands over as many at once, and more was no faster. Twice as many wait at most per blob."""
 _HEADER_LIMIT: Final = 64 << 10
 """Bytes of one header; signed URLs and long challenges pass aiohttp's own 8 KiB."""
 
@@ -99,50 +102,28 @@ class Stream(aiohttp.Payload):
         raise error
 
 
-class Call:
-    """A request as it is to be sent.
+class Call(msgspec.Struct, frozen=True):
+    """A request as it is to be sent."""
 
-    ``url`` is a path at the registry or an absolute URL; ``scopes`` what a token must allow; ``follow``
-    whether redirects are; ``open`` the statuses whose body is left to the caller; ``limit`` how much of
-    another body is read (one byte more tells that there was more).
-    """
+    operation: Operation
+    repository: Repository
+    url: str
+    """A path at the registry, or an absolute URL."""
+    scopes: tuple[str, ...]
+    """What a token must allow."""
+    headers: Mapping[str, str] | None = None
+    data: bytes | Stream | None = None
+    follow: bool = False
+    """Whether redirects are followed; only of reads."""
+    limit: int = wire.ERROR_LIMIT
+    """Bytes of the body that are read; one byte more tells that there was more."""
+    open: Collection[int] = ()
+    """Statuses whose body is left to the caller."""
 
-    __slots__ = (
-        "data",
-        "follow",
-        "headers",
-        "limit",
-        "method",
-        "open",
-        "operation",
-        "repository",
-        "scopes",
-        "url",
-    )
-
-    def __init__(
-        self,
-        operation: Operation,
-        repository: Repository,
-        url: str,
-        scopes: tuple[str, ...],
-        *,
-        headers: Mapping[str, str] | None = None,
-        data: bytes | Stream | None = None,
-        follow: bool = False,
-        limit: int = wire.ERROR_LIMIT,
-        open: Collection[int] = (),  # noqa: A002 - the word for it
-    ) -> None:
-        self.operation = operation
-        self.method = operation.partition(" ")[0]
-        self.repository = repository
-        self.url = url
-        self.scopes = scopes
-        self.headers = headers
-        self.data = data
-        self.follow = follow
-        self.limit = limit
-        self.open = open
+    @property
+    def method(self) -> str:
+        """The method, which is the operation's first word."""
+        return self.operation.partition(" ")[0]
 
 
 class Answer:
@@ -170,6 +151,18 @@ class Answer:
     def shown(self) -> str:
         """Method and URL, fit for a message."""
         return _shown(self.method, self.url)
+
+    @property
+    def said(self) -> wire.Refusal:
+        """What the error body says."""
+        return wire.refusal(self.body)
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same request may succeed a little later."""
+        if self.status < 400 or self.status in (401, 404):
+            return False
+        return wire.temporary(self.status, self.said.codes)
 
     async def more(self) -> bytes:
         """Return what has arrived of an open body, waiting for some; empty at its end."""
@@ -231,6 +224,7 @@ class Connections:
             headers={"Accept-Encoding": "identity", "User-Agent": "mmgraph"},
             skip_auto_headers=("Content-Type",),
             timeout=_TIMEOUT,
+            read_bufsize=_READ_BUFFER,
             auto_decompress=False,
             trust_env=False,  # it would also read ~/.netrc
             max_line_size=_HEADER_LIMIT,
@@ -256,21 +250,10 @@ class Connections:
                 if attempt >= attempts(error):
                     raise
             else:
-                if attempt == ATTEMPTS or not self.temporary(call, answer) or final(answer):
+                if attempt == ATTEMPTS or not answer.temporary or final(answer):
                     return answer
             await self.back_off(attempt)
             attempt += 1
-
-    def temporary(self, call: Call, answer: Answer) -> bool:
-        """Whether to ask again later; a Retry-After holds back everybody who asks this registry."""
-        if answer.status < 400 or answer.status in (401, 404):
-            return False
-        if not wire.temporary(answer.status, wire.refusal(answer.body).codes):
-            return False
-        seconds = wire.retry_after(answer.header("Retry-After"), self._clock.wall())
-        if seconds:
-            self._gate.pause(call.repository.registry, seconds)
-        return True
 
     async def back_off(self, attempt: int) -> None:
         """Wait with full jitter below a doubling bound: who failed together does not return together."""
@@ -288,7 +271,12 @@ class Connections:
             response, url = await self._scouted(endpoint, call, repeat=repeat)
         if response.status in call.open:
             return Answer(response, url, b"")
-        return Answer(response, url, await _read(response, call.limit, url))
+        answer = Answer(response, url, await _read(response, call.limit, url))
+        if answer.temporary:
+            seconds = wire.retry_after(answer.header("Retry-After"), self._clock.wall())
+            if seconds:  # everybody who asks this registry waits, not this request alone
+                self._gate.pause(registry, seconds)
+        return answer
 
     def own(self, registry: Registry, url: str) -> bool:
         """Whether ``url`` is of the registry's own origin, the only one that its credentials belong to."""
