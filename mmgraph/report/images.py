@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mmgraph.graph import Edge, Kind, Node
+from mmgraph.names import Digest, Repository
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.report.drawing import attributes, cluster, document, label, look, quoted
 from mmgraph.report.outline import documents_below, name_of
@@ -21,7 +22,7 @@ from mmgraph.report.words import size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mmgraph.names import Digest, Registry, Repository
+    from mmgraph.names import Registry
 
 _KEY = "Folders are images. Lines: bytes in common with an image before it; dashed: mounted from there."
 _NAMES = 3

@@ -5,17 +5,19 @@ Owns how (tag, blob) pairs are told apart; the sums over all tags are the bill's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from mmgraph.graph import Edge, Kind, Node
+from mmgraph.names import Repository
 from mmgraph.plan import Action, Goal, Plan, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from mmgraph.names import Digest, Reference, Repository
+    from mmgraph.names import Digest, Reference
 
 SHARED = "shared"
 """Beside the actions of blobs: an earlier tag of the set puts the blob there."""

@@ -6,6 +6,7 @@ in a second; a timer paints, eight times a second.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Self, TextIO
 
 from rich.console import Console, Group
@@ -32,6 +33,13 @@ _FAILURES = 50
 """Failures that get a line of their own while others run; the summary has all of them."""
 
 
+class _Console(Console):
+    """rich ends the process where the reader of its output has left; what is copied must not depend on that."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "the terminal is gone")
+
+
 class Progress:
     """A Reporter that paints on the terminal ``stream``; enter it before the first event and ``run`` it.
 
@@ -45,24 +53,26 @@ class Progress:
         self._totals = Totals()
         self._began = clock.now()
         self._counts = dict.fromkeys(("retry", "surprise", "failure"), 0)
-        self._console = Console(
+        self._console = _Console(
             file=stream, force_terminal=True, no_color=not colour, highlight=False, markup=False, width=width
         )
         self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
         self._broken = False
 
     def __enter__(self) -> Self:
-        self._live.start()
+        try:
+            self._live.start()
+        except OSError:
+            self._broken = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._broken:
-            try:
-                self._live.stop()
-            except OSError:
-                self._broken = True
+        try:
+            self._live.stop()  # also where the terminal is gone: it gives sys.stderr back
+        except OSError:
+            self._broken = True
 
     def begin(self, plan: Plan) -> None:
         """Take the totals from the plan: reading is over."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mmgraph.report.words import Style, listed, number, paint, paragraph, safe, seconds, size
+from mmgraph.report.words import Style, listed, number, paint, paragraph, safe, seconds, size, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,10 +65,18 @@ def _not_done(ends: Sequence[End], words: str, colour: bool) -> Iterator[str]:
 
 
 def _lacking(ends: Sequence[End], colour: bool) -> Iterator[str]:
+    """Every tag that lacks platforms its spec lists, together where they lack the same."""
+    groups: dict[str, list[str]] = {}
     for end in ends:
         if end.goal.missing:
-            mark = paint("!", Style.MOVE, colour)
-            yield f"{mark} {end.goal.spec.destination} lacks {listed(end.goal.missing)}"
+            groups.setdefault(listed(end.goal.missing), []).append(str(end.goal.spec.destination))
+    mark = paint("!", Style.MOVE, colour)
+    for platforms, names in groups.items():
+        if len(names) == 1:
+            yield f"{mark} {names[0]} lacks {platforms}"
+        else:
+            yield f"{mark} {len(names)} tags lack {platforms}:"
+            yield from wrapped("    ", names, _WIDTH, 4)
 
 
 def _surprises(surprises: Sequence[str]) -> Iterator[str]:

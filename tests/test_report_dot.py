@@ -1,0 +1,224 @@
+"""The graph as DOT: what Graphviz reads out of it, what is drawn as one, and that no foreign text leaves its label."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mmgraph.closure import Image
+from mmgraph.errors import SpecError
+from mmgraph.evidence import Evidence
+from mmgraph.graph import Edge, Kind
+from mmgraph.plan import Plan, Planner
+from mmgraph.report import svg as svg_module
+from mmgraph.report.dot import dot
+from mmgraph.report.drawing import label, quoted
+from mmgraph.report.svg import svg
+from tests.golden import expected
+from tests.golden.example import HOSTILE, MIB, Pool, example, spec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VIEWS: dict[str, dict[str, Any]] = {
+    "whole": {},
+    "unfolded": {"unfold": True},
+    "focused": {"focus": ["tool:2"]},
+    "collapsed": {"collapse": True},
+}
+
+
+def graphviz(text: str, form: str) -> str:
+    """Return what Graphviz makes of ``text``; it must neither fail nor warn."""
+    done = subprocess.run(["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=False)
+    assert b"" == done.stderr
+    assert 0 == done.returncode
+    return done.stdout.decode()
+
+
+def drawn(text: str) -> dict[str, dict[str, Any]]:
+    """Return the nodes Graphviz reads, by id."""
+    objects = json.loads(graphviz(text, "dot_json")).get("objects", [])
+    return {each["name"]: each for each in objects if not each["name"].startswith("cluster")}
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Plan the example once."""
+    return example()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_drawing_is_as_it_shall_be(plan: Plan, view: str) -> None:
+    """The bytes are pinned, and two plans of one set have the same."""
+    text = dot(plan, **VIEWS[view])
+    assert expected(f"{view}.dot", text) == text
+    assert text == dot(example(), **VIEWS[view])
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_graphviz_draws_it_without_a_warning(plan: Plan, view: str) -> None:
+    """Every view is DOT that the real program renders."""
+    assert "</svg>" in graphviz(dot(plan, **VIEWS[view]), "svg")
+
+
+def test_unfolded_every_node_and_edge_is_drawn(plan: Plan) -> None:
+    """Graphviz reads exactly the nodes of the graph, and for each edge an edge; digests are not taken for ports."""
+    text = dot(plan, unfold=True)
+    names = {f"{node.kind} {node}" for node in plan.graph}
+    outside = {name for name in drawn(text) if "/lib/base@" in name}
+    assert names == set(drawn(text)) - outside
+    assert plan.graph.edge_count() + 1 == len(json.loads(graphviz(text, "dot_json"))["edges"])
+
+
+def test_blobs_with_the_same_fate_are_one_node(plan: Plan) -> None:
+    """Small blobs of one manifest with one action are drawn as a count and a sum."""
+    labels = [each["label"] for each in drawn(dot(plan, focus=["tool:2"])).values()]
+    assert 2 == labels.count("upload 5 blobs, 40.2 KiB")
+
+
+def test_a_mount_is_dashed_and_comes_from_its_holder(plan: Plan) -> None:
+    """What is mounted from a repository outside the set comes from a node in that repository."""
+    text = dot(plan, focus=["tool:2"])
+    edges = [line for line in text.splitlines() if "->" in line and "style=dashed" in line]
+    assert 3 == len(edges)
+    assert 1 == sum('"blob mirror.example.com/lib/base@' in line.partition("->")[0] for line in edges)
+
+
+def test_a_mount_within_the_set_comes_from_where_the_blob_lands(plan: Plan) -> None:
+    """Mount edges of the graph are dashed lines, needs are solid ones."""
+    text = dot(plan, unfold=True)
+    mounts = [(first, then) for first, then, edge in plan.graph.edges() if edge is Edge.MOUNT]
+    for first, then in mounts:
+        line = f'  "blob {first}" -> "blob {then}" [style=dashed, color="#1565c0", constraint=false]'
+        assert line in text.splitlines()
+
+
+def test_attestations_are_named_for_what_they_attest(plan: Plan) -> None:
+    """An attestation's node says for which platform it is."""
+    labels = [each["label"] for each in drawn(dot(plan)).values()]
+    assert any(label.startswith("attestation for linux/amd64") for label in labels)
+
+
+def test_kinds_have_shapes_of_their_own(plan: Plan) -> None:
+    """Blobs, manifests, indexes and tags can be told apart without reading."""
+    shapes = {name.partition(" ")[0]: each["shape"] for name, each in drawn(dot(plan)).items()}
+    assert set(map(str, Kind)) == set(shapes)
+    assert 4 == len(set(shapes.values()))
+
+
+def test_a_focus_shows_its_tags_and_what_they_need_alone(plan: Plan) -> None:
+    """Tags that were not asked for are left out."""
+    tags = [name for name in drawn(dot(plan, focus=["latest"])) if name.startswith("tag")]
+    assert ["tag mirror.example.com/library/app:latest"] == tags
+
+
+@pytest.mark.parametrize(
+    ("focus", "count"),
+    [
+        ("mirror.example.com/library/app:1.1", 1),
+        ("app:1.1", 2),
+        ("library/app:*", 3),
+        ("backup.*", 1),
+        ("1.1", 2),
+    ],
+)
+def test_a_focus_is_a_name_its_end_or_a_glob(plan: Plan, focus: str, count: int) -> None:
+    """Destinations are found as people write them."""
+    assert count == sum(name.startswith("tag") for name in drawn(dot(plan, focus=[focus])))
+
+
+def test_an_unknown_focus_names_near_ones(plan: Plan) -> None:
+    """A misspelled name is an error that says what may have been meant."""
+    with pytest.raises(SpecError, match=r'no destination is named "ap:1\.1"; near it are app:1\.1'):
+        dot(plan, focus=["ap:1.1"])
+
+
+def test_a_focus_on_what_failed_says_why(plan: Plan) -> None:
+    """A spec that cannot be planned has no graph, and its cause is told without its controls."""
+    with pytest.raises(SpecError, match=r"team/gone:1 is in no graph, .*denied: \\x1b"):
+        dot(plan, focus=["gone:1"])
+
+
+def test_collapsed_images_say_what_they_bring(plan: Plan) -> None:
+    """A root has one node with all its tags, and an edge for what it shares with the one before it."""
+    nodes = drawn(dot(plan, collapse=True))
+    images = [each["label"] for name, each in nodes.items() if name.startswith("image")]
+    assert 5 == len(images)
+    shown = "create :1.1\\nmove :latest\\nupload 35.1 MiB, present 29.0 MiB\\n"
+    assert 1 == sum(each.startswith(shown) for each in images)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HOSTILE, '"]; evil [label="x', "\\", "\\n\\N\\G", "&quot;&#x202e;&amp;", "<b>x</b>", "a\nb", "|{}"],
+)
+def test_foreign_text_stays_in_its_label(text: str) -> None:
+    """Quotes, backslashes, entities and controls are drawn as they are, and end neither label nor statement."""
+    nodes = drawn(f"digraph {{ n [label={label(text)}] }}")
+    assert ["n"] == list(nodes)
+    picture = svg(f"digraph {{ n [label={label(text)}] }}").decode()
+    assert all(each.isprintable() for each in picture.splitlines())
+
+
+def test_a_backslash_is_drawn_as_one() -> None:
+    """An escape of Graphviz' own in foreign text is not obeyed."""
+    assert ">a\\Nb&#45;c</text>" in graphviz(
+        f"digraph {{ n [label={label('a' + chr(92) + 'Nb-c')}] }}", "svg"
+    )
+
+
+def test_an_entity_is_drawn_as_it_is_spelled() -> None:
+    """Graphviz reads HTML entities in labels, with which a registry could write what is escaped otherwise."""
+    assert "&amp;#8238;x" in graphviz(f"digraph {{ n [label={label('&#8238;x')}] }}", "svg")
+
+
+def test_hostile_platforms_are_drawn_as_text() -> None:
+    """A platform with everything in it neither breaks the graph nor reaches it unescaped."""
+    pool = Pool()
+    image = pool.manifest(("config", 1), ("layer", MIB))
+    root = pool.index([(image, f'linux"\\/{HOSTILE}')])
+    planner = Planner(Evidence(), pool.documents)
+    planner.add(Image(spec("a/b", "c.example/d"), root, root))
+    text = dot(planner.finish())
+    assert all(line.isprintable() for line in text.splitlines())
+    assert 5 == len(drawn(text))
+
+
+def test_quoted_text_is_one_id() -> None:
+    """A digest is a name, and not a node with a port."""
+    assert {"sha256:1", "sha256:2"} == set(
+        drawn(f"digraph {{ {quoted('sha256:1')} -> {quoted('sha256:2')} }}")
+    )
+
+
+def test_svg_is_drawn_by_graphviz(plan: Plan) -> None:
+    """The picture is SVG."""
+    assert b"<svg" in svg(dot(plan))
+
+
+def test_without_graphviz_svg_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A missing program is the user's to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SpecError, match="apt install graphviz"):
+        svg("digraph {}")
+
+
+def test_what_graphviz_refuses_is_an_error_in_its_words() -> None:
+    """A syntax error does not come out as an empty picture."""
+    with pytest.raises(SpecError, match=r"Graphviz failed: .*syntax error"):
+        svg("digraph {")
+
+
+def test_graphviz_is_stopped_when_it_takes_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A graph too large to lay out ends in advice."""
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(svg_module, "_SECONDS", 0.05)
+    with pytest.raises(SpecError, match="--collapse"):
+        svg("digraph {}")

@@ -1,0 +1,48 @@
+"""The graph for programs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mmgraph.plan import Plan
+from mmgraph.report.graph_json import graph_json
+from tests.golden import expected
+from tests.golden.example import example
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Plan the example once."""
+    return example()
+
+
+def test_the_document_is_as_it_shall_be(plan: Plan) -> None:
+    """The bytes are pinned, and two plans of one set have the same."""
+    text = graph_json(plan).decode()
+    assert expected("graph.json", text) == text
+    assert text == graph_json(example()).decode()
+
+
+def test_it_has_every_node_and_edge(plan: Plan) -> None:
+    """Edges name nodes of the document, and nothing of the graph is missing."""
+    document = json.loads(graph_json(plan))
+    ids = [node["id"] for node in document["nodes"]]
+    assert (len(plan.graph), plan.graph.edge_count()) == (len(set(ids)), len(document["edges"]))
+    assert {end for edge in document["edges"] for end in (edge["from"], edge["to"])} <= set(ids)
+
+
+def test_its_uploads_sum_up_to_the_bill(plan: Plan) -> None:
+    """What a program adds up from the nodes is what the bill says."""
+    document = json.loads(graph_json(plan))
+    uploads = [node["size"] for node in document["nodes"] if node["action"] == "upload"]
+    assert document["bill"]["uploaded"] == sum(uploads)
+
+
+def test_a_focus_keeps_what_its_tags_need(plan: Plan) -> None:
+    """A focused document has no edge to what it leaves out."""
+    document = json.loads(graph_json(plan, focus=["backup.*"]))
+    ids = {node["id"] for node in document["nodes"]}
+    assert {"backup.example.com:5000"} == {node["registry"] for node in document["nodes"]}
+    assert {edge["from"] for edge in document["edges"]} <= ids

@@ -1,0 +1,75 @@
+"""What happened, as people read it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmgraph.account import Account, End
+from mmgraph.plan import Plan
+from mmgraph.report.summary import summary_line, summary_text
+from tests.golden import expected
+from tests.golden.example import HOSTILE, MIB, example
+
+CAUSE = "blob mirror.example.com/library/app@sha256:1: 500 Internal Server Error"
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Plan the example once."""
+    return example()
+
+
+def account(plan: Plan, outcomes: list[tuple[str, str]], surprises: tuple[str, ...] = ()) -> Account:
+    """Account for the plan with an outcome and a cause a goal."""
+    ends = [End(goal, *outcome) for goal, outcome in zip(plan.goals, outcomes, strict=True)]
+    bill = plan.bill
+    return Account(ends, bill.downloaded, bill.uploaded + MIB, bill.mounted - MIB, surprises, {}, 83.0)
+
+
+def test_the_summary_reads_as_it_shall(plan: Plan) -> None:
+    """Every spec that is not done stands under its cause, and the line that counts is the last one."""
+    outcomes = [
+        ("unchanged", ""),
+        ("created", ""),
+        ("moved", ""),
+        ("blocked", CAUSE),
+        ("blocked", CAUSE),
+        ("stopped", "the run was stopped before it"),
+        ("failed", HOSTILE),
+    ]
+    surprise = "mirror.example.com/a@sha256:1: the mount from mirror.example.com/b was not granted: uploading"
+    text = summary_text(account(plan, outcomes, (surprise, surprise.replace("256:1", "256:2"))), plan)
+    assert expected("summary.txt", text) == text
+    assert [] == [line for line in text.splitlines() if not line.isprintable()]
+
+
+def test_what_came_as_planned_is_one_line(plan: Plan) -> None:
+    """Without failures, surprises and differences there is nothing to say but the sums."""
+    ends = [End(goal, "created") for goal in plan.goals if not goal.missing]
+    bill = plan.bill
+    done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, (), {}, 1.0)
+    assert f"{summary_line(done)}\n" == summary_text(done, plan)
+
+
+def test_the_last_line_counts_every_outcome(plan: Plan) -> None:
+    """The form of the last line is a promise to those who cut it out of a log."""
+    line = (
+        "Copied 6, moved 0, unchanged 0, failed 0, blocked 0, stopped 1."
+        " 66.2 MiB read, 102.3 MiB sent, 62.0 MiB mounted in 1 min 23 s."
+    )
+    assert line == summary_line(account(plan, [("created", "")] * 6 + [("stopped", "")]))
+
+
+def test_rare_kinds_of_surprises_are_counted(plan: Plan) -> None:
+    """A registry that behaves in many odd ways fills no screen."""
+    surprises = tuple(f"a/b@sha256:1: oddity {number}" for number in range(8))
+    text = summary_text(account(plan, [("created", "")] * 7, surprises), plan)
+    assert "  and 3 more, of 3 other kinds" in text.splitlines()
+
+
+def test_tags_that_lack_the_same_are_listed_together(plan: Plan) -> None:
+    """Many tags without one platform are one entry that names them all."""
+    lacking = [goal for goal in plan.goals if goal.missing][:1] * 2
+    done = Account([End(goal, "created") for goal in lacking], 0, 0, 0, (), {}, 1.0)
+    name = "mirror.example.com/library/app:1.0"
+    assert ["! 2 tags lack linux/arm64:", f"    {name}, {name}"] == summary_text(done, plan).splitlines()[:2]

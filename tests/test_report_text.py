@@ -1,0 +1,172 @@
+"""The plan as people read it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from mmgraph.closure import Image, Unread
+from mmgraph.evidence import Evidence
+from mmgraph.names import Repository
+from mmgraph.plan import Plan, Planner
+from mmgraph.report.outline import outline
+from mmgraph.report.text import plan_line, plan_text
+from tests.golden import expected
+from tests.golden.example import HOSTILE, MIB, Pool, example, hold, spec
+
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Plan the example once."""
+    return example()
+
+
+def test_the_plan_reads_as_it_shall(plan: Plan) -> None:
+    """Failures first, then each repository's tags with what they add, then the bill, within 80 columns."""
+    text = plan_text(plan, width=80)
+    assert expected("plan.txt", text) == text
+
+
+def test_the_unfolded_plan_reads_as_it_shall(plan: Plan) -> None:
+    """Every manifest and blob stands there with digest, size, action and reason."""
+    text = plan_text(plan, unfold=True)
+    assert expected("plan_unfolded.txt", text) == text
+
+
+def test_nothing_to_do_is_said() -> None:
+    """A plan without changes says so, names what lacks platforms, and has a bill."""
+    text = plan_text(example(unchanged=True))
+    assert expected("plan_unchanged.txt", text) == text
+
+
+def test_lines_fit_into_the_terminal(plan: Plan) -> None:
+    """All lines but the bill, whose form does not change, are within the width."""
+    lines = plan_text(plan, width=80).splitlines()[:-1]
+    assert [] == [line for line in lines if len(line) > 80]
+
+
+def test_colours_change_nothing_but_the_colour(plan: Plan) -> None:
+    """Without the colour codes, the coloured text is the plain one."""
+    assert plan_text(plan, width=80) == SGR.sub("", plan_text(plan, colour=True, width=80))
+
+
+@pytest.mark.parametrize("unfold", [False, True])
+def test_hostile_text_stays_text(plan: Plan, unfold: bool) -> None:
+    """Nothing in a registry's words reaches the terminal as a control or a CI runner as a command."""
+    text = plan_text(plan, unfold=unfold)
+    assert [] == [line for line in text.splitlines() if not line.isprintable()]
+    assert HOSTILE not in text
+    assert not re.search(r"^\s*::|##vso\[", text, re.MULTILINE)
+
+
+def test_hostile_platforms_stay_text() -> None:
+    """A platform is a registry's word too."""
+    pool = Pool()
+    image = pool.manifest(("config", 1), ("layer", MIB))
+    root = pool.index([(image, "linux\x1b[2J/amd64\u202e\n::error::x")])
+    planner = Planner(Evidence(), pool.documents)
+    planner.add(Image(spec("a/b", "c.example/d"), root, root))
+    text = plan_text(planner.finish())
+    assert [] == [line for line in text.splitlines() if not line.isprintable()]
+
+
+def test_the_last_line_has_the_numbers_of_the_bill(plan: Plan) -> None:
+    """The form of the last line is a promise to those who cut it out of a log."""
+    line = (
+        "Plan: 4 to copy, 1 to move, 1 unchanged, 1 failed. 66.2 MiB to read, 101.3 MiB to send; deduplication"
+        " saves 103.1 MiB (50 %): 40.1 MiB shared, 63.0 MiB mounted. Already there: 122.1 MiB of 326.6 MiB."
+    )
+    assert line == plan_line(plan)
+    assert line == plan_text(plan).splitlines()[-1]
+
+
+def test_what_stands_under_the_tags_sums_up_to_the_bill(plan: Plan) -> None:
+    """Every uploaded, mounted and shared byte of the bill stands under exactly one tag."""
+    sums: Counter[str] = Counter()
+    for section in outline(plan):
+        for entry in section.entries:
+            for item in entry.items:
+                for part in item.parts:
+                    sums[part.use] += part.size
+    bill = plan.bill
+    assert (bill.uploaded, bill.mounted, bill.shared) == (sums["upload"], sums["mount"], sums["shared"])
+
+
+def test_the_legend_has_only_what_is_used() -> None:
+    """A plan that only creates explains no other symbol."""
+    pool = Pool()
+    root = pool.manifest(("config", 1))
+    planner = Planner(Evidence(), pool.documents)
+    planner.add(Image(spec("a/b", "c.example/d"), root, root))
+    assert "+ create" == plan_text(planner.finish()).splitlines()[0]
+
+
+def test_many_platforms_are_one_line() -> None:
+    """A tag with more images than one reads is summed up, and its attestations too."""
+    pool = Pool()
+    images = [(pool.manifest((f"config {n}", 1000), (f"layer {n}", MIB)), f"linux/m{n}") for n in range(9)]
+    attestations = {image: pool.manifest((f"sbom {image}", 5000)) for image, _ in images}
+    root = pool.index(images, attestations)
+    planner = Planner(Evidence(), pool.documents)
+    planner.add(Image(spec("a/b", "c.example/d"), root, root))
+    lines = plan_text(planner.finish()).splitlines()
+    assert [
+        "      9 images  upload 9.0 MiB in 18 blobs",
+        "      9 attestations  upload 43.9 KiB in 9 blobs",
+    ] == [line for line in lines if line.startswith("      ")]
+
+
+def _unchanged(count: int) -> Plan:
+    pool, evidence = Pool(), Evidence()
+    root = pool.manifest(("config", 1))
+    planner = Planner(evidence, pool.documents)
+    for number in range(count):
+        destination = spec("a/b", f"c.example/d{number}@{root}")
+        hold(evidence, pool, str(destination.destination.repository), root, "seen")
+        planner.add(Image(destination, root, root))
+    planner.add(Image(spec("a/b", "c.example/new:1"), root, root))
+    return planner.finish()
+
+
+def test_many_unchanged_repositories_are_one_line() -> None:
+    """What does not change takes no room from what does."""
+    assert "= 20 unchanged in 20 more repositories" in plan_text(_unchanged(20)).splitlines()
+
+
+def test_few_unchanged_repositories_are_named() -> None:
+    """A repository without a change is a count."""
+    assert "c.example/d0: = 1 unchanged" in plan_text(_unchanged(2)).splitlines()
+
+
+def test_a_plan_that_only_failed_does_not_say_that_all_is_well() -> None:
+    """Where nothing can be planned, "No changes" would be a lie."""
+    planner = Planner(Evidence(), {})
+    planner.fail(Unread(spec("a/b", "c.example/d:1"), "gone"))
+    assert "No changes" not in plan_text(planner.finish())
+
+
+def test_a_source_elsewhere_is_named_with_its_tag() -> None:
+    """Where a repository is filled from several, each tag says from where it comes."""
+    pool = Pool()
+    root = pool.manifest(("config", 1))
+    planner = Planner(Evidence(), pool.documents)
+    planner.add(Image(spec("a/b:1", "c.example/d:1"), root, root))
+    planner.add(Image(spec("a/e:2", "c.example/d:2"), root, root))
+    lines = plan_text(planner.finish()).splitlines()
+    assert "c.example/d" == lines[2]
+    assert f"  + :2  {root.short}  from docker.io/a/e:2" in lines
+
+
+def test_the_same_plan_has_the_same_text(plan: Plan) -> None:
+    """Two plans of the same set read the same."""
+    assert plan_text(plan) == plan_text(example())
+
+
+def test_a_repository_comes_where_it_is_first_named(plan: Plan) -> None:
+    """Sections are in the order in which the specs name their repositories."""
+    names = ["mirror.example.com/library/app", "mirror.example.com/team/tool", "backup.example.com:5000/app"]
+    assert list(map(Repository.parse, names)) == [section.repository for section in outline(plan)]
