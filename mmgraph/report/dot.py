@@ -112,7 +112,11 @@ class _Drawing:
             for then, edge in self._plan.graph.after(node)
             if then in self._nodes
         )
-        return node.repository, step.action, step.mount_from, followers
+        return node.repository, step.action, step.mount_from, self._waits_for_mount(node), followers
+
+    def _waits_for_mount(self, node: Node) -> bool:
+        """Whether what the node is mounted from is in the graph."""
+        return any(edge is Edge.MOUNT for _, edge in self._plan.graph.before(node))
 
     def _distinct(self) -> list[_Dot]:
         """What is drawn, each once, in the order of the graph."""
@@ -122,9 +126,7 @@ class _Drawing:
         """Stand-ins for blobs to mount from where the graph has none, by what is mounted from them."""
         for one in self._distinct():
             place = one.step.mount_from
-            if place is not None and not any(
-                edge is Edge.MOUNT for _, edge in self._plan.graph.before(one.nodes[0])
-            ):
+            if place is not None and not self._waits_for_mount(one.nodes[0]):
                 nodes = tuple(Node(Kind.BLOB, place, blob.name) for blob in one.nodes)
                 yield one, _Dot(nodes, Step(Action.PRESENT, "there already"), one.size)
 
