@@ -6,12 +6,13 @@ import asyncio
 import json
 import random
 import ssl
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 
-from mmgraph.errors import ContentError, NetworkError, RegistryError
+from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Registry, Repository
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
@@ -527,10 +528,49 @@ async def test_messages_are_fit_to_print() -> None:
     assert len(str(caught.value)) < 500
 
 
-async def test_no_secret_in_messages(tmp_path: Path) -> None:
-    """Session state and signatures of a URL that fails are not shown."""
-    async with Raw(script(answer(403))) as server, plain(server) as wire:
+FAILURES = [
+    answer(403),
+    None,
+    b"nonsense\r\n\r\n",
+    answer(307, location="http://u:canary@h/?canary=canary"),
+    answer(201, docker_content_digest=digest_of(b"other")),
+]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_no_secret_in_tracebacks(failure: bytes | None) -> None:
+    """Session state and signatures of a URL that fails are not shown, not even as the cause of a cause."""
+    async with Raw(script(failure)) as server, plain(server) as wire:
         upload = Upload(at(server), f"http://{server.address}/u?_state=canary&X-Sig=canary")
+        with pytest.raises(MmgraphError) as caught:
+            await wire.send(upload, digest_of(SHORT), len(SHORT), chunks(SHORT))
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_no_secret_of_a_redirect_in_tracebacks() -> None:
+    """The signature of a redirect's target is not shown when that fails."""
+    location = "http://127.0.0.1:1/b?X-Sig=canary"
+    async with Raw(script(answer(307, location=location))) as server, plain(server) as wire:
+        with pytest.raises(NetworkError) as caught:
+            await read(wire, at(server), SHORT)
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_refusal_and_a_reset() -> None:
+    """A refusal whose body never comes is a refusal still."""
+    cut = answer(413, b"{", content_length="100", connection="close")
+    async with Raw(script(cut)) as server, plain(server) as wire:
         with pytest.raises(RegistryError) as caught:
-            await wire.send(upload, digest_of(SHORT), len(SHORT), SHORT)
-    assert "canary" not in str(caught.value)
+            await wire.put_manifest(at(server), "v1", digest_of(b"x"), RawManifest(b"x", "application/json"))
+    assert (413, 1) == (caught.value.status, len(server.requests))
+
+
+async def test_a_server_with_tls_that_hangs_up(authority: trustme.CA) -> None:
+    """A loopback registry whose handshake succeeded is never spoken to without TLS."""
+    async with (
+        Raw(script(None), tls=tls(authority, "127.0.0.1")) as server,
+        client(ssl_context=trusting(authority)) as wire,
+    ):
+        with pytest.raises(NetworkError, match="https://"):
+            await wire.exists(at(server))
+    assert {"GET /v2/"} == set(server.seen)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
@@ -15,6 +16,7 @@ import msgspec
 from yarl import URL
 
 from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
+from mmgraph.names import Repository
 from mmgraph.registry import wire
 from mmgraph.registry.auth import Authenticator
 from mmgraph.store import Operation
@@ -22,12 +24,12 @@ from mmgraph.store import Operation
 if TYPE_CHECKING:
     import random
     import ssl
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable
 
     from aiohttp.abc import AbstractStreamWriter
 
     from mmgraph.clock import Clock
-    from mmgraph.names import Registry, Repository
+    from mmgraph.names import Registry
     from mmgraph.registry.credentials import Credentials
     from mmgraph.registry.gate import Gate
 
@@ -52,6 +54,10 @@ class _UnknownHostError(_LimitedError):
     """A name without an address; resolvers fail for a moment now and then."""
 
     attempts = 2
+
+
+class _NoConnectionError(NetworkError):
+    """Nothing was sent, since there was no connection: refused, reset, or no TLS where it was expected."""
 
 
 class Stream(aiohttp.Payload):
@@ -169,7 +175,7 @@ class Answer:
         try:
             return await self._response.content.readany()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _failed(self.method, self.url, error) from error
+            raise _failed(self.method, self.url, error) from _cause(self.url, error)
 
     def close(self) -> None:
         """Give the connection back where the body has been read to its end, else close it."""
@@ -271,7 +277,13 @@ class Connections:
             response, url = await self._scouted(endpoint, call, repeat=repeat)
         if response.status in call.open:
             return Answer(response, url, b"")
-        answer = Answer(response, url, await _read(response, call.limit, url))
+        try:
+            body = await _read(response, call.limit, url)
+        except NetworkError:
+            if response.status < 400:
+                raise
+            body = b""  # a refusal in mid-body is often followed by a reset, and its status says enough
+        answer = Answer(response, url, body)
         if answer.temporary:
             seconds = wire.retry_after(answer.header("Retry-After"), self._clock.wall())
             if seconds:  # everybody who asks this registry waits, not this request alone
@@ -371,9 +383,7 @@ class Connections:
         url, registry = f"{endpoint.base}/v2/", endpoint.registry
         try:
             response = await self._send(Operation.PING, registry, "GET", url, {}, None)
-        except _LimitedError:
-            raise
-        except NetworkError as error:
+        except _NoConnectionError as error:
             plain = f"http://{wire.host(registry)}"
             try:
                 response = await self._send(Operation.PING, registry, "GET", f"{plain}/v2/", {}, None)
@@ -408,12 +418,13 @@ class Connections:
                 method, URL(url, encoded=True), headers=headers, data=data, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError):  # without a connection nothing was sent
+            if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+                # Without a connection nothing was sent.
                 if repeat:
                     self.retries[registry, operation] -= 1
                 else:
                     counts[operation] -= 1
-            raise _failed(method, url, error) from error
+            raise _failed(method, url, error) from _cause(url, error)
 
     async def _fetch_token(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -452,7 +463,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int, url: str) -> bytes
             size += len(part)
         return b"".join(parts)[: limit + 1]
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise _failed(response.method, url, error) from error
+        raise _failed(response.method, url, error) from _cause(url, error)
     finally:
         response.close()  # after the end of the body the connection has gone back already
 
@@ -470,8 +481,8 @@ def _failed(method: str, url: str, error: BaseException) -> MmgraphError:
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return _UnknownHostError(f"{where}: the host name is not known")
-    if isinstance(error, aiohttp.InvalidURL) or type(error) is ValueError:
-        return ContentError(f"{where}: not a URL that can be asked")
+    if isinstance(error, ValueError):
+        return ContentError(f"{where}: not a request that can be sent")
     if isinstance(error, aiohttp.ClientResponseError):
         return NetworkError(f"{where}: not an HTTP answer: {wire.escape(error.message)}")
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
@@ -479,4 +490,10 @@ def _failed(method: str, url: str, error: BaseException) -> MmgraphError:
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return NetworkError(f"{where}: the connection was closed before the answer was complete")
     text = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    return NetworkError(f"{where}: {wire.escape(text)}")
+    family = _NoConnectionError if isinstance(error, aiohttp.ClientConnectorError) else NetworkError
+    return family(f"{where}: {wire.escape(text)}")
+
+
+def _cause(url: str, error: BaseException) -> BaseException | None:
+    """What the error is raised from: not aiohttp's own where it might quote a signature of the URL (I7)."""
+    return error if wire.redact(url) == url else None
