@@ -18,6 +18,7 @@ import trustme
 import yarl
 
 from mmgraph.errors import InternalError, SpecError
+from mmgraph.names import Digest
 from mmgraph.server import Extra, FaultPlan, LayoutStorage, MemoryStorage, Quirks, RegistryServer, serve
 from mmgraph.store import Operation
 
@@ -318,6 +319,49 @@ async def test_cancelled_session(client: Client, server: RegistryServer) -> None
 
     assert (reply.status, later.status, later.code) == (204, 404, "BLOB_UPLOAD_UNKNOWN")
     assert 0 == server.open_sessions
+
+
+async def test_session_cancelled_while_written_to(client: Client, server: RegistryServer) -> None:
+    """A chunk that is under way when its session is cancelled is refused, and the session stays gone."""
+    opened = await client.ask("POST", "/v2/lib/base/blobs/uploads/")
+    location = opened.headers["Location"]
+    received, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def chunk() -> AsyncIterator[bytes]:
+        yield b"con"
+        received.set()
+        await cancelled.wait()
+        yield b"tent"
+
+    writing = asyncio.create_task(client.session.patch(client.base + location, data=chunk()))
+    await received.wait()
+    while (await client.ask("GET", location)).headers["Range"] != "0-2":
+        pass
+    await client.ask("DELETE", location)
+    cancelled.set()
+    async with await writing as answer:
+        assert 404 == answer.status
+    assert 0 == server.open_sessions
+
+
+async def test_two_writers_of_one_session(client: Client) -> None:
+    """A chunk is refused while another one is under way."""
+    opened = await client.ask("POST", "/v2/lib/base/blobs/uploads/")
+    location = opened.headers["Location"]
+    refused = asyncio.Event()
+
+    async def chunk() -> AsyncIterator[bytes]:
+        yield b"con"
+        await refused.wait()
+        yield b"tent"
+
+    writing = asyncio.create_task(client.session.patch(client.base + location, data=chunk()))
+    while (await client.ask("GET", location)).headers["Range"] != "0-2":
+        pass
+    reply = await client.ask("PATCH", location, b"other")
+    refused.set()
+    async with await writing as answer:
+        assert (416, 202) == (reply.status, answer.status)
 
 
 async def test_session_of_another_repository(client: Client) -> None:
@@ -850,3 +894,26 @@ async def test_server_that_was_not_started() -> None:
     """There is no address before the start."""
     with pytest.raises(InternalError):
         _ = RegistryServer(MemoryStorage()).address
+
+
+async def test_collected_blob() -> None:
+    """A blob that garbage collection took is gone from its repository, and from no other."""
+    storage = MemoryStorage()
+    async with RegistryServer(storage) as server, talk(server) as client:
+        digest = Digest(await client.push_blob("a", b"content"))
+        await client.push_blob("b", b"content")
+        storage.remove_blob("a", digest)
+
+        assert 404 == (await client.ask("HEAD", f"/v2/a/blobs/{digest}")).status
+        assert 200 == (await client.ask("HEAD", f"/v2/b/blobs/{digest}")).status
+
+
+async def test_removed_manifest() -> None:
+    """A manifest that was removed is gone with its tags."""
+    storage = MemoryStorage()
+    async with RegistryServer(storage) as server, talk(server) as client:
+        await client.push_image("a", "1")
+        storage.remove_manifest("a", storage.tags("a")["1"])
+
+        assert 404 == (await client.ask("HEAD", "/v2/a/manifests/1")).status
+        assert {} == storage.tags("a")

@@ -67,6 +67,7 @@ async def test_basic_challenge() -> None:
         (basic("user", "wrong"), 401),
         (basic("other", "secret"), 401),
         ({"Authorization": "Basic !"}, 401),
+        ({"Authorization": "Basic \xff"}, 401),
         ({"Authorization": "Basic /w=="}, 401),
         ({"Authorization": "Bearer x"}, 401),
     ],

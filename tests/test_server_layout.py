@@ -325,6 +325,19 @@ async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> Non
     assert [] == list(files(tmp_path / "outside"))
 
 
+async def test_index_that_is_a_symbolic_link(tmp_path: Path) -> None:
+    """A push into a repository whose index.json is a symbolic link is refused, and the link's end is left alone."""
+    async with serving(tmp_path / "root") as (_, client):
+        document = await client.push_image("a", "1")
+        path = tmp_path / "root" / "a" / "index.json"
+        before = path.read_bytes()
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+
+        assert 400 == (await client.push_manifest("a", "2", document)).status
+    assert before == (tmp_path / "elsewhere").read_bytes()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"manifests":1}', b"\xff"])
 async def test_broken_index(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A repository whose index.json is broken is an error of the server, and others go on."""

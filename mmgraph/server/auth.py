@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import fnmatch
 import hmac
 import secrets
@@ -203,13 +202,14 @@ def _basic(exchange: Exchange) -> tuple[str, str] | None:
         return None
     try:
         user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII or not UTF-8
         return ("", "")
     return (user, password)
 
 
 def _equal(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
+    # Header bytes that are no UTF-8 reach us as lone surrogates.
+    return hmac.compare_digest(one.encode(errors="surrogateescape"), other.encode())
 
 
 def _same(given: tuple[str, str] | None, right: tuple[str, str]) -> bool:

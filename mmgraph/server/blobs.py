@@ -171,11 +171,11 @@ class Blobs:
         session.busy = True
         try:
             async for piece in exchange.body():
+                self._session(exchange)  # it may be cancelled while its bytes come
                 session.upload.write(piece)
         finally:
             session.busy = False
-        if self._sessions.get(session.name) is not session:
-            raise Refusal(404, Code.BLOB_UPLOAD_UNKNOWN, "the upload session was cancelled meanwhile")
+        self._session(exchange)
 
     def _commit(self, repository: str, upload: Upload, digest: Digest) -> Answer:
         if not upload.commit(digest):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import fnmatch
 import random
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from mmgraph.server.log import Kind
 
-    from mmgraph.server.log import Kind
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Refuse(msgspec.Struct, frozen=True, tag=True):

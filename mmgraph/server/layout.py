@@ -213,11 +213,18 @@ class LayoutStorage:
         if self._regular(path) is None:
             self._write(path, manifest.raw)
         layout = self._layout(repository)
-        index = layout.index if layout else _Index()
-        known = layout.types.get(digest) if layout else None
-        self._layouts.pop(repository, None)  # it is about to be wrong, and stays so where the write fails
-        _list(index, digest, manifest, tags, known=known == manifest.media_type)
-        self._write(self._directory(repository) / "index.json", msgspec.json.encode(index))
+        if layout is None:
+            raise SpecError(f"the index.json of {repository} is not a plain file")
+        del self._layouts[repository]  # it is about to be wrong, and stays so where the write fails
+        known = layout.types.get(digest) == manifest.media_type
+        _list(layout.index, digest, manifest, tags, known=known)
+        place = self._directory(repository) / "index.json"
+        self._write(place, msgspec.json.encode(layout.index))
+        # What is known is brought up to date here: to discover it again after every push would be quadratic.
+        layout.stamp = _stamp(place.lstat())
+        layout.types[digest] = manifest.media_type
+        layout.tags.update(dict.fromkeys(tags, digest))
+        self._layouts[repository] = layout
 
     def prepare_blob(self, repository: str, digest: Digest) -> Path:
         """Return where the blob's file belongs, after making the layout around it."""
@@ -268,7 +275,7 @@ class LayoutStorage:
         found = self._regular(path)
         if found is None:
             return None
-        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        stamp = _stamp(found)
         layout = self._layouts.get(repository)
         if layout is None or layout.stamp != stamp:
             index = msgspec.json.decode(path.read_bytes(), type=_Index)
@@ -329,6 +336,11 @@ def _list(
             kept.append(entry)
             led_to.add(key)
     index.manifests = kept
+
+
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what changes whenever a file is written anew."""
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def _is_digest(text: str) -> bool:
