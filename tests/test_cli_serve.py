@@ -1,0 +1,54 @@
+"""mmgraph serve as a process: its first line, what it keeps, how it ends."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fleet import Fleet
+from tests.support.command import Command, end
+from tests.support.oracle import walk
+
+
+async def address(process: asyncio.subprocess.Process) -> str:
+    """What the first line of a server's output says."""
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    assert line.startswith("listening on 127.0.0.1:"), line
+    return line.removeprefix("listening on ").strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_well(number: signal.Signals, tmp_path: Path) -> None:
+    """Exit 0, since there is no other way to end it, and nothing on standard error."""
+    process = await Command(tmp_path).start("serve")
+    await address(process)
+    process.send_signal(number)
+    assert (0, "", "") == await end(process)
+
+
+async def test_a_directory_outlives_the_server(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """What was pushed to one server is read from the next one over the same directory."""
+    command = Command(tmp_path)
+    first = await command.start("serve", "images")
+    await asyncio.to_thread(tiny_fleet.push, await address(first))
+    first.terminate()
+    await end(first)
+    second = await command.start("serve", "images", "--listen", "127.0.0.1:0")
+    found = await walk(await address(second), list(tiny_fleet.tags))
+    second.terminate()
+    await end(second)
+    assert tiny_fleet.closures() == found
+
+
+async def test_a_port_that_is_taken_is_told_of(tmp_path: Path) -> None:
+    """Exit 1 and one line."""
+    command = Command(tmp_path)
+    first = await command.start("serve")
+    done = await command.run("serve", "--listen", await address(first))
+    first.terminate()
+    await end(first)
+    assert (1, "", True, 1) == (done.code, done.out, "in use" in done.err, len(done.err.splitlines())), (
+        done.err
+    )
