@@ -177,6 +177,15 @@ async def test_a_stream_is_uploaded(start_registry: Callable[..., Distribution])
         assert expected == await read(wire, app, BLOB)
 
 
+async def test_a_large_body_held_whole(ours: RegistryServer) -> None:
+    """A blob of some MiB that is held whole goes out piece by piece, again after a failure too."""
+    ours.faults.add(Rule(Refuse(500), kind=Operation.PUT_BLOB, count=1))
+    large = BLOB * 10
+    async with client() as wire:
+        await push(wire, at(ours), large)
+        assert large == await read(wire, at(ours), large)
+
+
 async def test_an_empty_blob(ours: RegistryServer) -> None:
     """A blob of no bytes is uploaded and read like any other."""
     async with client() as wire:
@@ -380,7 +389,7 @@ async def test_a_blob_left_early() -> None:
 async def until(reached: Callable[[], bool]) -> None:
     """Return when something has come true; the test's own time-out is pytest's."""
     async with asyncio.timeout(5):
-        while not reached():
+        while not reached():  # noqa: ASYNC110 - what is waited for happens in sockets
             await asyncio.sleep(0.005)
 
 
@@ -701,6 +710,24 @@ async def test_cancelled_while_waiting(number: int) -> None:
         slots = wire.take([registry], [registry])
         assert slots is not None
         await until(lambda: server.open == 0)
+
+
+@pytest.mark.parametrize("number", range(len(OPERATIONS)))
+async def test_cancelled_at_any_point(ours: RegistryServer, number: int) -> None:
+    """Whenever an operation is cancelled, its slot is free afterwards and the next one works."""
+    registry = Registry(ours.address)
+    async with client(jobs=1) as wire:
+        await push_image(wire, at(ours))
+        for turns in range(40):
+            task = asyncio.create_task(OPERATIONS[number](wire, at(ours)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            slots = wire.take([registry], [registry])
+            assert slots is not None
+            slots.release()
+        await OPERATIONS[number](wire, at(ours))
 
 
 async def test_operations_wait_their_turn(ours: RegistryServer) -> None:

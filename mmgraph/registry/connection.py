@@ -7,7 +7,8 @@ know what is asked for: a ``Call`` says how it is asked, an ``Answer`` is judged
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import io
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, Self
 
@@ -40,6 +41,8 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
 _READ_BUFFER: Final = 256 << 10
 """Bytes; the socket hands over as many at once, and more was no faster. Twice as many wait at most per blob."""
+_PIECEWISE: Final = 1 << 20
+"""Bytes; a longer body would be copied in one go, which aiohttp warns of."""
 _HEADER_LIMIT: Final = 64 << 10
 """Bytes of one header; signed URLs and long challenges pass aiohttp's own 8 KiB."""
 
@@ -212,7 +215,7 @@ class Connections:
         chance: random.Random,
         ssl_context: ssl.SSLContext | None,
     ) -> None:
-        self.counts: dict[Registry, Counter[Operation]] = {}
+        self.counts: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
         self.retries: Counter[tuple[Registry, Operation]] = Counter()
         self._clock = clock
         self._gate = gate
@@ -406,25 +409,22 @@ class Connections:
         """Send one request, count it, and return the response once its headers are there."""
         if self._session is None:
             raise InternalError("the client is used outside of its context")
-        counts = self.counts.get(registry)
-        if counts is None:
-            counts = self.counts[registry] = Counter()
-        if repeat:
-            self.retries[registry, operation] += 1
-        else:
-            counts[operation] += 1
+        self._count(registry, operation, repeat, 1)
+        body = io.BytesIO(data) if isinstance(data, bytes) and len(data) > _PIECEWISE else data
         try:
             return await self._session.request(
-                method, URL(url, encoded=True), headers=headers, data=data, allow_redirects=False
+                method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
             )
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                # Without a connection nothing was sent.
-                if repeat:
-                    self.retries[registry, operation] -= 1
-                else:
-                    counts[operation] -= 1
+                self._count(registry, operation, repeat, -1)  # without a connection nothing was sent
             raise _failed(method, url, error) from _cause(url, error)
+
+    def _count(self, registry: Registry, operation: Operation, repeat: bool, change: int) -> None:
+        if repeat:
+            self.retries[registry, operation] += change
+        else:
+            self.counts[registry][operation] += change
 
     async def _fetch_token(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
