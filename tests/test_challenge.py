@@ -68,8 +68,9 @@ def test_challenges_take_anything(headers: list[str]) -> None:
             st.sampled_from(["Basic", "Bearer", "Digest"]),
             st.dictionaries(
                 st.from_regex("[a-z]{1,8}", fullmatch=True),
-                st.text(st.characters(max_codepoint=126)),
+                st.text(st.characters(max_codepoint=126), max_size=40),
                 min_size=1,
+                max_size=16,
             ),
         ),
         max_size=4,
