@@ -250,6 +250,7 @@ async def test_a_broken_plan_is_refused(tmp_path: Path, tiny_fleet: Fleet) -> No
     [
         ["apply", "mirror.plan", "specs.json"],
         ["apply", "mirror.plan", "--only", "*"],
+        ["graph", "mirror.plan", "--require-platforms"],
         ["plan", "mirror.plan"],
     ],
 )

@@ -5,6 +5,7 @@ Imports nothing that a help page does not need.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from mmgraph.cli.app import run
     from mmgraph.cli.output import say
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone
     try:
         return run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
@@ -58,7 +62,7 @@ def _is_unexpected(error: BaseException) -> bool:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, MmgraphError):
-        return str(error)
+        return "\n".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename is not None else ""
         return f"{name}{error.strerror or error}"

@@ -44,7 +44,7 @@ def apply(
     from mmgraph.report.summary import summary_text
     from mmgraph.report.text import plan_text
 
-    chosen = load(specs, selection.only)
+    chosen = load(specs, selection)
 
     async def work(interrupts: Interrupts) -> int:
         account = None

@@ -38,7 +38,7 @@ def graph(
     from mmgraph.cli.session import open_session
     from mmgraph.plan import Plan, Result
 
-    chosen = load(specs, selection.only)
+    chosen = load(specs, selection)
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
+from mmgraph.cli.options import ALL, Selection
 from mmgraph.cli.output import DASH, say
 from mmgraph.errors import SpecError
 from mmgraph.names import quote
@@ -18,27 +19,27 @@ from mmgraph.specs import CopySpec, read_specs
 DEFAULT: Final = Path("specs.json")
 
 
-def load(names: Sequence[str], only: Sequence[str]) -> tuple[CopySpec, ...] | Plan:
+def load(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ...] | Plan:
     """Return the specs that ``names`` hold, or the plan where they are a single saved one.
 
     Raises ``SpecError`` with everything that is wrong, and ``OSError``.
     """
     inputs = _contents(names)
     if len(inputs) == 1 and is_saved(inputs[0][1]):
-        if only:
+        if selection != ALL:
             raise SpecError(
-                "--only narrows specs, and a saved plan is executed as it is: make a plan with --only"
+                "a saved plan is carried out as it is: give --only and --require-platforms to mmgraph plan"
             )
         return read(inputs[0][1])
     for name, content in inputs:
         if is_saved(content):
             raise SpecError(f"{name} is a saved plan, and stands alone: not beside specs or other plans")
-    return narrow(read_specs(inputs), only)
+    return narrow(read_specs(inputs), selection.only)
 
 
-def load_specs(names: Sequence[str], only: Sequence[str]) -> tuple[CopySpec, ...]:
+def load_specs(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ...]:
     """As ``load``, for a command that takes no saved plan."""
-    loaded = load(names, only)
+    loaded = load(names, selection)
     if isinstance(loaded, Plan):
         raise SpecError(
             "this is a saved plan: look at it with mmgraph graph, carry it out with mmgraph apply"

@@ -48,7 +48,7 @@ def run(work: Callable[[Interrupts], Coroutine[Any, Any, int]]) -> int:
 
     async def guarded() -> int:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine of asyncio.run is one
+        assert task is not None
         interrupts = Interrupts(task.cancel)
         interrupts.open()
         try:

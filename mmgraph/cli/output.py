@@ -1,5 +1,6 @@
 """Where results and messages go: standard output and standard error; files whole or not at all."""
 
+import errno
 import os
 import shutil
 import sys
@@ -25,6 +26,8 @@ def say(message: str) -> None:
 
 def emit(text: str) -> None:
     """Write a part of the result to standard output; that its reader has gone is no failure."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed", "standard output")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

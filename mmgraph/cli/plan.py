@@ -45,7 +45,7 @@ def plan(
     from mmgraph.cli.session import open_session
     from mmgraph.plan import Plan, Result
 
-    chosen = load_specs(specs, selection.only)
+    chosen = load_specs(specs, selection)
 
     async def work(_: Interrupts) -> int:
         async with open_session(network, look.color) as session:
