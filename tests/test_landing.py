@@ -13,7 +13,7 @@ from mmgraph.server import Cut, MemoryStorage, Quirks, Refuse, RegistryServer, R
 from mmgraph.store import Operation
 from tests.support import oracle
 from tests.support.images import AMD64, ARM64, digest
-from tests.support.mirror import Pair, pair, spec
+from tests.support.mirror import Pair, bill_requests, pair, spec
 
 if TYPE_CHECKING:
     from mmgraph.plan import Plan
@@ -119,6 +119,32 @@ async def test_source_of_the_landing_lacks_the_blob() -> None:
         run = await p.mirror(*specs)
 
         assert {"a:v1": "blocked", "b:v1": "created", "c:v1": "created"} == run.ends
+
+
+async def test_two_destinations_share_a_get_of_what_one_source_lacks() -> None:
+    """A blob wanted by two registries that one image's source has lost is read from the other image's source."""
+    async with pair() as p, RegistryServer(MemoryStorage()) as other:
+        three(p)
+        p.make.storage.remove_blob("a", digest(SHARED))  # type: ignore[attr-defined]
+        more = spec(f"{p.source.address}/b:v1", f"{other.address}/b:v1")
+
+        run = await p.mirror(p.spec("a:v1"), more)
+
+        assert {"a:v1": "blocked", "b:v1": "created"} == run.ends
+
+
+async def test_two_sources_of_one_blob() -> None:
+    """A blob that two registries want from different sources costs the GETs that the bill says."""
+    async with pair() as p, RegistryServer(MemoryStorage()) as other, RegistryServer(MemoryStorage()) as more:
+        p.make.image("a", SHARED, tags=("v1",))
+        type(p.make)(other.storage).image("a", SHARED, tags=("v1",))
+        second = spec(f"{other.address}/a:v1", f"{more.address}/a:v1")
+
+        run = await p.mirror(p.spec("a:v1"), second, exact=True)
+
+        reads = [server.log.count(BLOB) for server in (p.source, other)]
+        bills = [bill_requests(run.plan)[s.address].get("GET blob", 0) for s in (p.source, other)]
+        assert bills == reads
 
 
 @pytest.mark.parametrize("content", [SHARED, LARGE], ids=["small", "large"])
@@ -279,6 +305,18 @@ async def test_seeing_registry_keeps_what_it_has() -> None:
             log.log.count(kind, name=digest(SHARED)) for log, kind in ((p.source, BLOB), (p.destination, PUT))
         )
         assert (0, 0) == (reads, sent)
+
+
+async def test_unchanged_image_is_mounted_from() -> None:
+    """What an unchanged image holds is mounted, also by a run that has never read that image (after a crash)."""
+    async with pair() as p:
+        specs = three(p)
+        await p.mirror(specs[0])
+        p.destination.log.clear()
+
+        await p.mirror(*specs)
+
+        assert 0 == p.destination.log.count(PUT, name=digest(SHARED))
 
 
 # Evidence that has lied
