@@ -21,7 +21,7 @@ def main(result: str, *command: str) -> None:
         "cpu": usage.ru_utime + usage.ru_stime,
         "rss": usage.ru_maxrss,
     }
-    with open(result, "w", encoding="utf-8") as file:
+    with open(result, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib would make this process larger
         json.dump(answer, file)
 
 

@@ -7,15 +7,13 @@ import json
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from benchmarks.fleet import Fleet
+from benchmarks.fleet import Fleet
 
 AT_A_TIME: Final = 4
 """How many run side by side of the tools that copy one image a call."""

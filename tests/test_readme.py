@@ -15,7 +15,7 @@ def test_every_console_block_prints_what_stands_below_it(tmp_path: Path) -> None
 
 def test_every_link_of_the_readme_leads_somewhere() -> None:
     """Pictures and pages that the README points at are there."""
-    import re  # noqa: PLC0415
+    import re
 
     links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
     assert [] == [link for link in links if not (README.parent / link).exists()]

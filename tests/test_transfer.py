@@ -23,6 +23,7 @@ class Meter:
         self.read = self.sent = 0
 
     def __call__(self, read: int, sent: int) -> None:
+        """Take note of bytes."""
         self.read += read
         self.sent += sent
 
