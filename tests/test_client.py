@@ -389,7 +389,7 @@ async def test_a_blob_left_early() -> None:
 async def until(reached: Callable[[], bool]) -> None:
     """Return when something has come true; the test's own time-out is pytest's."""
     async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110 - what is waited for happens in sockets
+        while not reached():
             await asyncio.sleep(0.005)
 
 

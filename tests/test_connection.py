@@ -487,7 +487,7 @@ async def test_nothing_stays_open() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         async with asyncio.timeout(5):
-            while server.open:  # noqa: ASYNC110 - what is waited for happens in sockets
+            while server.open:
                 await asyncio.sleep(0.005)
 
 

@@ -78,12 +78,12 @@ class Site(NamedTuple):
         """Kill a run as soon as it has done so many requests; return the blobs that were committed by then."""
         process = await self.start(*arguments)
         logs = (self.source.log, self.destination.log)
-        while sum(log.count(kind) for log in logs) < count and process.returncode is None:  # noqa: ASYNC110 - a log has no event
+        while sum(log.count(kind) for log in logs) < count and process.returncode is None:
             await asyncio.sleep(0.001)
         if process.returncode is None:
             process.send_signal(signal.SIGKILL)
         await process.communicate()
-        while any(log.running for log in logs):  # noqa: ASYNC110 - a log has no event
+        while any(log.running for log in logs):
             await asyncio.sleep(0.001)
         return {request.name for request in self.destination.log.select(PUT, status=201)}
 
@@ -155,7 +155,7 @@ async def cancelled(p: Pair, at: int, *specs: str, **options: Any) -> Client:
     """Mirror, and cancel the run once the destination has answered ``at`` requests; return its client."""
     clients: list[Client] = []
     task = asyncio.create_task(p.mirror(*specs, started=lambda _, client: clients.append(client), **options))
-    while not clients or len(p.destination.log) < at:  # noqa: ASYNC110 - a log has no event
+    while not clients or len(p.destination.log) < at:
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -203,7 +203,7 @@ async def test_cancelled_stream_leaves_no_session() -> None:
 
         clients: list[Client] = []
         task = asyncio.create_task(p.mirror(p.spec("a:v1"), more, started=running))
-        while not p.source.log.count(Operation.GET_BLOB, name=digest(LARGE)):  # noqa: ASYNC110 - a log has no event
+        while not p.source.log.count(Operation.GET_BLOB, name=digest(LARGE)):
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
