@@ -119,6 +119,7 @@ class Execution:
                     raise self._crash
         finally:
             await self._cancel(self._tasks | self._timers)
+            await self._close_sessions()
         ends = [self._end(goal) for goal in self._plan.goals]
         return Account(
             ends,
@@ -359,7 +360,7 @@ class Execution:
         error = await self._put(work, work.node.name)
         if error is None:
             self._ledger.done(work)
-        else:
+        elif not self._revive(work, error):
             self._ledger.fail(work, str(error))
 
     async def _put(self, work: Work, name: str) -> MmgraphError | None:
@@ -465,6 +466,11 @@ class Execution:
         await self._clock.sleep(DRAIN_SECONDS)
         for task in running:
             task.cancel()
+
+    async def _close_sessions(self) -> None:
+        """Cancel the sessions that refused mounts left open and that nothing has used."""
+        sessions = [work.session for work in self._ledger if work.session is not None]
+        await asyncio.gather(*(self._transport.cancel(session) for session in sessions))
 
     async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
         for task in tasks:

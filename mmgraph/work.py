@@ -155,30 +155,31 @@ class Ledger:
             self._elect([*self._after(orphan, Edge.MOUNT), *orphan.extra])
             orphan.extra = []
 
-    def revive(self, manifest: Work, named: Iterable[str]) -> bool:
-        """The registry says that ``manifest``'s parts are missing: send those again, without asking, then it.
+    def revive(self, refused: Work, named: Iterable[str]) -> bool:
+        """The registry says that parts of a manifest are missing: send those again, without asking, then it.
 
-        ``named`` are the digests in its answer; where it names none of the parts, all that were only observed or
-        mounted are sent. False where it has said so too often.
+        ``refused`` is the manifest, or a tag whose manifest was taken to be there: then that is sent again too.
+        ``named`` are the digests in the registry's answer; where it names none of the parts, all of them are sent.
+        False where it has said so too often, or where a part could not be sent.
         """
+        manifest = self._reopened(refused) if refused.node.kind is Kind.TAG else refused
         if manifest.revivals >= REVIVALS:
             return False
         manifest.revivals += 1
-        parts = [first for first, edge in self._graph.before(manifest.node) if edge is Edge.NEED]
+        parts = self._needed_by(manifest)
         wanted = frozenset(named)
         missing = [part for part in parts if part.name in wanted] or parts
         if any(work.state is State.FAILED for part in missing if (work := self._works.get(part))):
             return False
         manifest.state, manifest.pending = State.WAITING, 0
+        if refused is not manifest:
+            refused.state, refused.pending = State.WAITING, 1
         restarted = []
         for part in missing:
-            work = self._works.get(part)
-            if work is None:
-                work = self._works[part] = Work(part, self._plan.steps[part], len(self._works))
-                work.state = State.DONE
+            work = self._done_work(part)
             if work.state is State.DONE:
                 restarted.append(work)
-                work.state = State.READY
+                work.state, work.attempts = State.READY, 0
                 work.action = Action.UPLOAD if part.kind is Kind.BLOB else Action.PUT
                 work.mount_from, work.session = None, None
                 for then in self._after(work, Edge.NEED):
@@ -189,6 +190,24 @@ class Ledger:
         for work in restarted:
             self._ready(work)
         return bool(manifest.pending)
+
+    def _needed_by(self, work: Work) -> list[Node]:
+        return [first for first, edge in self._graph.before(work.node) if edge is Edge.NEED]
+
+    def _done_work(self, node: Node) -> Work:
+        """The work on ``node``; a new one that is done where the plan found nothing to do."""
+        work = self._works.get(node)
+        if work is None:
+            work = self._works[node] = Work(node, self._plan.steps[node], len(self._works))
+            work.state = State.DONE
+        return work
+
+    def _reopened(self, tag: Work) -> Work:
+        """The manifest that ``tag`` names, to be put again."""
+        [root] = self._needed_by(tag)
+        work = self._done_work(root)
+        work.action = Action.PUT
+        return work
 
     def _after(self, work: Work, edge: Edge | None = None) -> Iterator[Work]:
         for node, kind in self._graph.after(work.node):

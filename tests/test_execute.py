@@ -9,15 +9,15 @@ from mmgraph.account import Account
 from mmgraph.cache import MemoryCache
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
-from mmgraph.events import Draining, Event, Finished, Retried, Started
+from mmgraph.events import Draining, Event, Finished, Retried, Started, Surprise
 from mmgraph.execute import DRAIN_SECONDS, Execution
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import OCI_MANIFEST, Manifest, parse
-from mmgraph.server import Delay, Drop, FaultPlan, Flip, Headers, Refuse, Rule, Stall
+from mmgraph.server import Delay, Drop, FaultPlan, Flip, Headers, Quirks, Refuse, Rule, Stall
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation, RawManifest
 from tests.support.clock import ManualClock
-from tests.support.making import content, manifest, spec
+from tests.support.making import content, digest, manifest, spec
 from tests.support.rig import Rig, rig
 
 
@@ -345,3 +345,35 @@ async def test_what_is_sent_is_what_was_read() -> None:
         await Run(rigged, [("a:1", "b:1")]).apply()
         place: Repository = rigged.repository(1, "b")
         assert raw == (await rigged.client.manifest(place, "1")).raw
+
+
+async def test_a_new_tag_of_a_manifest_whose_blobs_are_gone_heals() -> None:
+    """An old tag proves a manifest whose blob was deleted since: blob and manifest are sent again, the tag is written."""
+    async with rig() as rigged:
+        image = manifest("config", "layer")
+        await lay(rigged, "a", "1", image, "config", "layer")
+        await Run(rigged, [("a:1", "b:1")]).apply()
+        place = rigged.repository(1, "b")
+        rigged._storages[1].remove_blob(place.path, digest("layer"))
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", "b:2")])
+        outcomes = run.outcomes(await run.apply())
+        expected = ({"b:1": "unchanged", "b:2": "created"}, content("layer"))
+        assert expected == (outcomes, rigged.blob(place, digest("layer")))
+
+
+async def test_sessions_of_refused_mounts_are_closed_when_the_run_stops() -> None:
+    """A mount is refused, and the run is drained before the upload could begin: no session stays open."""
+    plans = [FaultPlan(), FaultPlan(quirks=Quirks(no_mounts=True))]
+    async with rig(plans=plans, jobs=1) as rigged:
+        image = manifest("config", "layer")
+        await lay(rigged, "a", "1", image, "config", "layer")
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", "c:1")])
+        execution = await run.prepare()
+
+        def stop_at_refusal(event: Event) -> None:
+            if isinstance(event, Surprise):
+                execution.drain()
+
+        execution._report = stop_at_refusal
+        outcomes = run.outcomes(await execution.run())
+        assert ("stopped", 0) == (outcomes["c:1"], rigged.servers[1].open_sessions)

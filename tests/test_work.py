@@ -220,3 +220,21 @@ def test_a_second_manifest_that_waits_keeps_waiting_for_a_part_that_is_sent_agai
     early = watched.take()
     watched.ledger.done(watched.blob("a", "shared"))
     assert ([], ["a/manifest", "a/manifest"]) == (early, watched.take())
+
+
+def test_a_tag_whose_manifest_was_taken_to_be_there_brings_it_back() -> None:
+    """The root and its blob were seen, the PUT by tag is refused for the blob: blob, then root, then the tag with it."""
+    image = manifest("config")
+    made = Bench(image)
+    made.want("s:1", "a:2", image)
+    for part in (image.digest, digest("config")):
+        made.evidence.hold(Repository(Registry("dst.example"), "a"), part, "listed by an old tag")
+    watched = Watched(made.plan())
+    first = watched.take()
+    tag = watched.at(Kind.TAG, "a", "2")
+    revived = watched.ledger.revive(tag, [digest("config")])
+    second = watched.take()
+    watched.ledger.done(watched.blob("a", "config"))
+    root = watched.at(Kind.MANIFEST, "a", image.digest)
+    expected = (["a/tag"], True, ["a/blob"], ["a/manifest"], [tag])
+    assert expected == (first, revived, second, watched.take(), watched.ledger.tags(root))
