@@ -60,8 +60,7 @@ class DiskCache:
 
     def close(self) -> None:
         """Write what is left and let go of the file."""
-        if self._connection is not None:
-            self._write()
+        self.flush()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -88,10 +87,12 @@ class DiskCache:
         if self._connection is not None:
             self._unwritten[digest] = manifest
             if len(self._unwritten) >= _BATCH:
-                self._write()
+                self.flush()
 
-    def _write(self) -> None:
-        assert self._connection is not None
+    def flush(self) -> None:
+        """Write what has been put since the last batch, in one short transaction."""
+        if self._connection is None or not self._unwritten:
+            return
         try:
             with self._connection:
                 self._connection.executemany(
@@ -125,3 +126,6 @@ class MemoryCache:
     def put(self, digest: Digest, manifest: RawManifest) -> None:
         """Keep a manifest."""
         self._manifests[digest] = manifest
+
+    def flush(self) -> None:
+        """Do nothing: it is not meant to outlive the process."""

@@ -68,6 +68,7 @@ class Compiler:
         self._exact = exact
         self._require_platforms = require_platforms
         self._committed_only = committed_only
+        self._cache = cache
         self._documents = Documents(cache)
         self.evidence = Evidence()
         self._discovery = Discovery(source, self._documents)
@@ -79,9 +80,10 @@ class Compiler:
         """Read what must be read and return the plan."""
         await each(self._specs, self._survey)
         await each(self._changed() if not self._exact else self._readable(), self._read)
-        self._take_unchanged()
         self._take_sources()
         await each(self._old(), self._read_old)
+        await each(self._unchanged(), self._read_unchanged)
+        self._cache.flush()  # from here on a run may be killed, and the next one knows what this one read
         await each(self._silent_repositories(), self._observer.ask_repository)
         if self._exact:
             await each(self._open_blobs(), self._ask_blob)
@@ -137,15 +139,40 @@ class Compiler:
         destination = image.spec.destination
         return self.evidence.looks[destination.repository, destination.tag or str(destination.digest)].digest
 
-    def _take_unchanged(self) -> None:
-        """Tags that name what they shall prove their closures, as far as these are known without a request."""
+    def _unchanged(self) -> list[Image]:
+        """Unchanged images whose closures are evidence: where they are known already, or worth a few GETs.
+
+        They are worth it where a blob would be uploaded that another repository of the registry may hold (I4: a run
+        that was cut off before the last tag must not send what it has finished). The GETs go to the destination.
+        """
         if not self._exact and not self._changed():
-            return
+            return []
+        wanted = self._unheld() if not self._exact else {}
+        unchanged = []
         for image in self._readable():
-            if not self._changes(image) and (self._exact or self._is_cached(image.root)):
-                destination = image.spec.destination
-                reason = f"listed by {image.root.short}, which {destination.tag or 'the set'} names"
-                self._observer.hold(destination.repository, image.root, reason)
+            if self._changes(image):
+                continue
+            place = image.spec.destination.repository
+            others = wanted.get(place.registry, set()) - {place}  # what it has itself, its own POST finds
+            if self._exact or others or self._is_cached(image.root):
+                unchanged.append(image)
+        return unchanged
+
+    def _unheld(self) -> dict[Registry, set[Repository]]:
+        """By registry, the repositories that want a blob which no repository is known to hold."""
+        unheld: dict[Registry, set[Repository]] = {}
+        for image in self._changed():
+            place = image.spec.destination.repository
+            if any(
+                self.evidence.holder(place.registry, digest) is None
+                for digest in blobs(image.root, self._documents)
+            ):
+                unheld.setdefault(place.registry, set()).add(place)
+        return unheld
+
+    async def _read_unchanged(self, image: Image) -> None:
+        destination = image.spec.destination
+        await self._observer.tree(destination.repository, destination.tag or "the set", image.root)
 
     def _is_cached(self, root: Digest) -> bool:
         stack = [root]
@@ -178,7 +205,7 @@ class Compiler:
         return old
 
     async def _read_old(self, old: tuple[Repository, str, Digest]) -> None:
-        await self._observer.old_tree(*old)
+        await self._observer.tree(*old)
 
     def _silent_repositories(self) -> list[Repository]:
         """Repositories to write to in which no name of the set was found."""

@@ -46,8 +46,8 @@ class Observer:
             except MmgraphError:
                 pass  # an old tag may name what mmgraph does not copy; it can still be moved
 
-    async def old_tree(self, repository: Repository, name: str, root: Digest) -> None:
-        """Take what ``name`` points at today, down to its blobs, as evidence of what the repository holds.
+    async def tree(self, repository: Repository, name: str, root: Digest) -> None:
+        """Take what ``name`` points at, down to its blobs, as evidence of what the repository holds.
 
         What cannot be read or understood is no evidence, and no failure.
         """

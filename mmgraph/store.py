@@ -193,3 +193,7 @@ class ManifestCache(Protocol):
     def put(self, digest: Digest, manifest: RawManifest) -> None:
         """Keep a manifest whose bytes have been proven to have ``digest``."""
         ...
+
+    def flush(self) -> None:
+        """Make sure that what was put outlives the process."""
+        ...

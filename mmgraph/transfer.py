@@ -25,6 +25,7 @@ _STREAM_BUFFER = 1024 * 1024
 _TEE_BUFFER = 1024 * 1024
 _RESUMES_WITHOUT_PROGRESS = 3
 _PROGRESS = 1024 * 1024
+_ABANDON_SECONDS = 5.0
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -122,6 +123,9 @@ class _Attempt:
         self._transport = transport
         self._meter = meter
         self._sessions: dict[Repository, Upload] = {}
+        """Open, and nobody else's to close."""
+        self._starts: set[asyncio.Task[Upload | None]] = set()
+        """POSTs without an answer yet: each may become a session."""
 
     async def run(self) -> tuple[Outcome, ...]:
         transfer = self._transfer
@@ -144,6 +148,9 @@ class _Attempt:
                 await asyncio.gather(early, return_exceptions=True)
             elif early is not None and not early.cancelled():
                 early.exception()  # looked at, so that nobody is told of an exception never retrieved
+        for outcome in started:
+            if isinstance(outcome, Outcome) and outcome.session is not None:
+                del self._sessions[outcome.target.repository]  # the caller's from here on
         return tuple(
             sent[target.repository] if isinstance(outcome, Upload) else outcome
             for target, outcome in zip(transfer.targets, started, strict=True)
@@ -151,6 +158,10 @@ class _Attempt:
 
     async def abandon(self) -> None:
         """Cancel what is still open; best effort (I3 allows it, nothing depends on it)."""
+        if self._starts:  # what a registry has begun to open cannot be closed before it has a name
+            _, unanswered = await asyncio.wait(self._starts, timeout=_ABANDON_SECONDS)
+            for start in unanswered:
+                start.cancel()
         sessions, self._sessions = self._sessions, {}
         await asyncio.gather(*(self._transport.cancel(session) for session in sessions.values()))
 
@@ -163,15 +174,26 @@ class _Attempt:
         try:
             if target.ask_first and await self._transport.has_blob(repository, digest):
                 return Outcome(target, How.FOUND)
-            session = await self._transport.start(repository, digest, target.mount_from)
+            session = await self._open(target)
         except MmgraphError as error:
             return Outcome(target, How.FAILED, error=error)
         if session is None:
             return Outcome(target, How.MOUNTED if target.is_mount else How.FOUND)
-        if target.is_mount:
-            return Outcome(target, How.REFUSED, session=session)
-        self._sessions[repository] = session
-        return session
+        return Outcome(target, How.REFUSED, session=session) if target.is_mount else session
+
+    async def _open(self, target: Target) -> Upload | None:
+        """POST, and take note of the session also where this attempt is cancelled before the answer is there."""
+        digest, repository = self._transfer.digest, target.repository
+        start = asyncio.ensure_future(self._transport.start(repository, digest, target.mount_from))
+
+        def keep(done: asyncio.Task[Upload | None]) -> None:
+            self._starts.discard(done)
+            if not done.cancelled() and done.exception() is None and (session := done.result()) is not None:
+                self._sessions[repository] = session
+
+        self._starts.add(start)
+        start.add_done_callback(keep)
+        return await asyncio.shield(start)
 
     async def _send(self, targets: list[Target], early: asyncio.Task[bytes] | None) -> list[Outcome]:
         transfer = self._transfer

@@ -233,3 +233,31 @@ async def test_one_image_in_two_registries_is_resolved_once() -> None:
             plan.bill.requests[source][Operation.HEAD_MANIFEST],
             plan.count(Result.CREATE),
         )
+
+
+async def test_without_a_cache_unchanged_tags_are_read_where_they_may_spare_an_upload() -> None:
+    """A run that lost its cache: the destination's own unchanged image shows where the layer can be mounted from."""
+    async with rig() as rigged:
+        image, new = manifest("config", "layer"), manifest("other", "layer")
+        await lay(rigged, 0, "a", "1", image)
+        await lay(rigged, 0, "a", "2", new)
+        await lay(rigged, 1, "b", "1", image)
+        plan = await compiled(rigged, wanted(rigged, ("a:1", "b:1"), ("a:2", "c:2")), exact=False)
+        reads = [
+            [request.name for request in server.log.select(Operation.GET_MANIFEST)]
+            for server in rigged.servers
+        ]
+        step = plan.steps[at(rigged, 1, "c", "layer")]
+        expected = (Action.MOUNT, [[new.digest], [image.digest]])
+        assert expected == (step.action, reads)
+
+
+async def test_unchanged_tags_of_the_same_repository_are_not_read() -> None:
+    """What a repository has itself, its own POST finds: no GET for that."""
+    async with rig() as rigged:
+        image, new = manifest("config", "layer"), manifest("other", "layer")
+        await lay(rigged, 0, "a", "1", image)
+        await lay(rigged, 0, "a", "2", new)
+        await lay(rigged, 1, "b", "1", image)
+        await compiled(rigged, wanted(rigged, ("a:1", "b:1"), ("a:2", "b:2")), exact=False)
+        assert 0 == rigged.servers[1].log.count(Operation.GET_MANIFEST)
