@@ -12,8 +12,9 @@ from mmgraph.closure import Documents, Image, Unread, blobs
 from mmgraph.discover import Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
-from mmgraph.evidence import Evidence, Presence
+from mmgraph.evidence import Evidence, Look, Presence
 from mmgraph.observe import Observer
+from mmgraph.oci import digest_of
 from mmgraph.plan import Plan, Planner
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Compiler:
         """Read what must be read and return the plan."""
         await each(self._specs, self._survey)
         await each(self._changed() if not self._exact else self._readable(), self._read)
+        self._reconcile()
         self._take_sources()
         await each(self._old(), self._read_old)
         await each(self._unchanged(), self._read_unchanged)
@@ -185,6 +187,21 @@ class Compiler:
         except MmgraphError:
             return False
         return True
+
+    def _reconcile(self) -> None:
+        """Recognise a destination that names its image by another algorithm.
+
+        distribution names every manifest by sha256, also one that was asked for, and put, as sha512.
+        """
+        for image in self._changed():
+            destination = image.spec.destination
+            name = (destination.repository, destination.tag or str(destination.digest))
+            look = self.evidence.looks[name]
+            if look.digest is None or look.digest.algorithm == image.root.algorithm:
+                continue
+            raw = self._documents[image.root].raw
+            if digest_of(raw, look.digest.algorithm) == look.digest:
+                self.evidence.looks[name] = Look(image.root, look.at)
 
     def _take_sources(self) -> None:
         """Where source and destination share a registry, the source repository is one to mount from."""

@@ -164,10 +164,7 @@ class Execution:
                 group = {first.registry: first}
                 if first.action is Action.UPLOAD:
                     for work in works:
-                        if (
-                            work.action is Action.UPLOAD
-                            and self._source(work).registry == self._source(first).registry
-                        ):
+                        if work.action is Action.UPLOAD:
                             group.setdefault(work.registry, work)
                 together = tuple(group.values())
                 works = [work for work in works if work not in together]
@@ -249,6 +246,10 @@ class Execution:
             work.session = None
             if outcome.how is not How.FAILED:
                 self._settle(work, outcome)
+            elif outcome.of_source and self._source(work) != transfer.source:
+                # Another image's source failed, which says nothing of this one's (I6): now from its own.
+                work.attempts -= 1
+                self._ledger.again(work)
             elif self._may_retry(work, outcome):
                 failed.append((work, outcome))
             else:

@@ -12,7 +12,7 @@ from mmgraph.compile import Compiler
 from mmgraph.events import Draining, Event, Finished, Retried, Started, Surprise
 from mmgraph.execute import DRAIN_SECONDS, Execution
 from mmgraph.names import Registry, Repository
-from mmgraph.oci import OCI_MANIFEST, Manifest, parse
+from mmgraph.oci import OCI_MANIFEST, Manifest, digest_of, parse
 from mmgraph.server import Delay, Drop, FaultPlan, Flip, Headers, Quirks, Refuse, Rule, Stall
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation, RawManifest
@@ -377,3 +377,19 @@ async def test_sessions_of_refused_mounts_are_closed_when_the_run_stops() -> Non
         execution._report = stop_at_refusal
         outcomes = run.outcomes(await execution.run())
         assert ("stopped", 0) == (outcomes["c:1"], rigged.servers[1].open_sessions)
+
+
+async def test_an_image_named_by_another_algorithm_is_recognised() -> None:
+    """The source is pinned by sha512, the destination names its tag by sha256: a second run has nothing to do."""
+    async with rig() as rigged:
+        image = manifest("config")
+        pinned = digest_of(image.raw, "sha512")
+        place = rigged.repository(0, "a")
+        rigged.put_blob(place, content("config"))
+        await rigged.client.put_manifest(place, pinned, pinned, RawManifest(image.raw, image.media_type))
+        run = Run(rigged, [(f"a@{pinned}", "b:1")])
+        first = run.outcomes(await run.apply())
+        named = await rigged.client.find(rigged.repository(1, "b"), "1")
+        second = run.outcomes(await run.apply())
+        expected = ({"b:1": "created"}, "sha256", {"b:1": "unchanged"})
+        assert expected == (first, named.digest.algorithm if named else None, second)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest
+from mmgraph.oci import digest_of
 from mmgraph.registry import wire
 from mmgraph.registry.connection import ATTEMPTS, Answer, Call, Connections, Stream, attempts
 from mmgraph.registry.gate import Gate, Ticket
@@ -323,7 +324,8 @@ class Client:
             answer = await self._wire.ask(call)
             if answer.status != 201:  # a web server that is no registry says 200 to everything
                 raise _refused(answer)
-            if wire.header_digest(answer.header("Docker-Content-Digest")) == digest:
+            named = wire.header_digest(answer.header("Docker-Content-Digest"))
+            if named is not None and digest_of(manifest.raw, named.algorithm) == named:
                 return
             found, head = await self._head(repository, name)
             if found is None and head.status not in (404, *_HEAD_DOES_NOT_TELL):
