@@ -14,7 +14,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
-from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
+from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.events import (
     Draining,
     Ended,
@@ -120,6 +120,8 @@ class Execution:
         finally:
             await self._cancel(self._tasks | self._timers)
             await self._close_sessions()
+        if not self._stopping and not all(work.settled for work in self._ledger):
+            raise InternalError("nothing is under way, and not everything is done")
         ends = [self._end(goal) for goal in self._plan.goals]
         return Account(
             ends,
@@ -205,8 +207,8 @@ class Execution:
             self._writes.append(work)
 
     def _source(self, work: Work) -> Repository:
-        assert work.step.source is not None
-        return work.step.source
+        assert work.source is not None
+        return work.source
 
     def _transfer(self, works: Sequence[Work]) -> Transfer:
         first = works[0]
@@ -246,19 +248,28 @@ class Execution:
             work.session = None
             if outcome.how is not How.FAILED:
                 self._settle(work, outcome)
-            elif outcome.of_source and self._source(work) != transfer.source:
-                # Another image's source failed, which says nothing of this one's (I6): now from its own.
-                work.attempts -= 1
-                self._ledger.again(work)
-            elif self._may_retry(work, outcome):
+            elif self._may_retry(work, outcome, transfer.source):
                 failed.append((work, outcome))
-            else:
+            elif not (outcome.of_source and self._turn_to_another_source(work, transfer.source)):
                 self._ledger.fail(work, str(outcome.error))
         if failed:
             self._retry(failed)
         for outcome in outcomes:
             if outcome.how is How.UPLOADED:  # under the slot that this upload still holds
                 await self._probe(outcome.target.repository, transfer.digest)
+
+    def _turn_to_another_source(self, work: Work, failed: Repository) -> bool:
+        """Another image may have the blob from elsewhere: one that cannot be read says nothing of the others (I6)."""
+        work.tried.add(failed)
+        if work.source in work.tried:
+            wanted_by = self._plan.graph.dependants([work.node])
+            sources = (goal.spec.source.repository for node, goal in self._goals.items() if node in wanted_by)
+            work.source = next((source for source in sources if source not in work.tried), None)
+        if work.source is None:
+            return False
+        work.attempts = 0
+        self._ledger.again(work)
+        return True
 
     def _settle(self, work: Work, outcome: Outcome) -> None:
         """Let one target's outcome take effect that is no failure."""
@@ -267,6 +278,7 @@ class Execution:
             work.action, work.session = Action.UPLOAD, outcome.session
             work.attempts = 0
             self._surprise(work, f"the mount from {work.mount_from} was not granted: uploading")
+            work.mount_from = repository  # a later attempt does not ask for it again
             self._ledger.again(work)
             return
         if outcome.how is How.UPLOADED:
@@ -278,9 +290,11 @@ class Execution:
         self._report(Landed(repository, work.digest, size, str(outcome.how)))
         self._ledger.done(work)
 
-    def _may_retry(self, work: Work, outcome: Outcome) -> bool:
+    def _may_retry(self, work: Work, outcome: Outcome, source: Repository) -> bool:
         """Whether another attempt may help, after the client has spent its own retries."""
         error = outcome.error
+        if outcome.of_source and source != work.source:
+            return False  # it went along with another image's source
         if isinstance(error, ContentError):
             return work.attempts < 2
         if isinstance(error, RegistryError):
@@ -344,7 +358,7 @@ class Execution:
                 tag.state = State.WAITING
                 return
             self._ledger.fail(tag, str(error))
-        if tags and not self._ledger.needed(work):
+        if tags and not self._ledger.needed(work) and work.node not in self._goals:
             self._ledger.fail(work, "none of its tags could be written")
             return
         error = await self._put(work, work.digest)
@@ -470,8 +484,9 @@ class Execution:
 
     async def _close_sessions(self) -> None:
         """Cancel the sessions that refused mounts left open and that nothing has used."""
-        sessions = [work.session for work in self._ledger if work.session is not None]
-        await asyncio.gather(*(self._transport.cancel(session) for session in sessions))
+        for work in self._ledger:
+            if work.session is not None:
+                await self._transport.cancel(work.session)
 
     async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
         for task in tasks:

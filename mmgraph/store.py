@@ -178,8 +178,8 @@ class Transport(Source, Writer, Limits, Protocol):
         """As ``Destination.find``: the last look at a tag before it is written."""
         ...
 
-    async def has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """As ``Destination.has_blob``: only for registries blind to self-mounts."""
+    async def holds(self, repository: Repository, digest: Digest) -> bool:
+        """As ``Destination.has_blob``, under slots that were taken: for registries blind to self-mounts."""
         ...
 
 

@@ -172,7 +172,7 @@ class _Attempt:
             self._sessions[repository] = target.session
             return target.session
         try:
-            if target.ask_first and await self._transport.has_blob(repository, digest):
+            if target.ask_first and await self._transport.holds(repository, digest):
                 return Outcome(target, How.FOUND)
             session = await self._open(target)
         except MmgraphError as error:

@@ -40,7 +40,7 @@ class Work:
 
     __slots__ = (
         "action", "attempts", "blocker", "cause", "extra", "mount_from", "node", "pending", "rank", "revivals",
-        "session", "state", "step",
+        "session", "source", "state", "step", "tried",
     )  # fmt: skip
 
     def __init__(self, node: Node, step: Step, rank: int) -> None:
@@ -52,6 +52,9 @@ class Work:
         self.action = step.action
         self.mount_from: Repository | None = step.mount_from or node.repository
         self.session: Upload | None = None
+        self.source = step.source
+        self.tried: set[Repository] = set()
+        """Sources that could not give the blob."""
         self.attempts = 0
         self.revivals = 0
         self.cause = ""
@@ -162,18 +165,36 @@ class Ledger:
         ``named`` are the digests in the registry's answer; where it names none of the parts, all of them are sent.
         False where it has said so too often, or where a part could not be sent.
         """
-        manifest = self._reopened(refused) if refused.node.kind is Kind.TAG else refused
+        if refused.node.kind is not Kind.TAG:
+            return self._send_again(refused, named)
+        [root] = self._needed_by(refused)
+        manifest = self._done_work(root)
+        if manifest.state is not State.DONE:  # another tag of it has been refused already
+            refused.state, refused.pending = State.WAITING, 1
+            return True
+        if manifest.revivals > refused.revivals:  # it has been sent again since this tag was last tried
+            refused.revivals = manifest.revivals
+            self.again(refused)
+            return True
+        manifest.action = Action.PUT
+        if not self._send_again(manifest, named):
+            return False
+        refused.state, refused.pending, refused.revivals = State.WAITING, 1, manifest.revivals
+        for then in self._after(manifest, Edge.NEED):
+            if then.state is State.WAITING and then is not refused:
+                then.pending += 1
+        return True
+
+    def _send_again(self, manifest: Work, named: Iterable[str]) -> bool:
         if manifest.revivals >= REVIVALS:
             return False
-        manifest.revivals += 1
         parts = self._needed_by(manifest)
         wanted = frozenset(named)
         missing = [part for part in parts if part.name in wanted] or parts
         if any(work.state is State.FAILED for part in missing if (work := self._works.get(part))):
             return False
-        manifest.state, manifest.pending = State.WAITING, 0
-        if refused is not manifest:
-            refused.state, refused.pending = State.WAITING, 1
+        manifest.revivals += 1
+        manifest.state = State.WAITING
         restarted = []
         for part in missing:
             work = self._done_work(part)
@@ -185,8 +206,9 @@ class Ledger:
                 for then in self._after(work, Edge.NEED):
                     if then.state is State.WAITING and then is not manifest:
                         then.pending += 1
-            if not work.settled:
-                manifest.pending += 1
+        # Another manifest's refusal may have sent parts on their way that this one's answer did not name.
+        works = [work for part in parts if (work := self._works.get(part)) is not None]
+        manifest.pending = sum(not work.settled for work in works)
         for work in restarted:
             self._ready(work)
         return bool(manifest.pending)
@@ -200,13 +222,6 @@ class Ledger:
         if work is None:
             work = self._works[node] = Work(node, self._plan.steps[node], len(self._works))
             work.state = State.DONE
-        return work
-
-    def _reopened(self, tag: Work) -> Work:
-        """The manifest that ``tag`` names, to be put again."""
-        [root] = self._needed_by(tag)
-        work = self._done_work(root)
-        work.action = Action.PUT
         return work
 
     def _after(self, work: Work, edge: Edge | None = None) -> Iterator[Work]:
@@ -224,6 +239,11 @@ class Ledger:
             self._ready(work)
 
     def _elect(self, waiting: Iterable[Work]) -> None:
+        """Let the first of those that wait for a blob upload it, and the rest wait for that upload.
+
+        For the blob itself also where the plan waited for a manifest: a manifest of the elected one's repository may
+        belong to a later image, and waiting for it could close a circle. If the mount is refused then, it uploads.
+        """
         by_digest: dict[str, list[Work]] = {}
         for work in waiting:
             if work.state is State.WAITING:
@@ -232,19 +252,7 @@ class Ledger:
             works.sort(key=lambda work: work.rank)
             landing, rest = works[0], works[1:]
             landing.action, landing.mount_from = Action.UPLOAD, landing.node.repository
-            after = self._mountable_after(landing)
             for work in rest:
                 work.mount_from = landing.node.repository
-                after.extra.append(work)  # it goes on waiting, for another
+                landing.extra.append(work)  # it goes on waiting, for another
             self._release(landing)
-
-    def _mountable_after(self, landing: Work) -> Work:
-        """What the rest waits for: the landing itself, or, where the plan waited for a manifest, its first manifest."""
-        waited_for_manifest = any(
-            edge is Edge.MOUNT and first.kind is not Kind.BLOB
-            for first, edge in self._graph.before(landing.node)
-        )
-        if not waited_for_manifest:
-            return landing
-        manifests = [then for then in self._after(landing, Edge.NEED) if not then.settled]
-        return min(manifests, key=lambda work: work.rank, default=landing)

@@ -393,3 +393,66 @@ async def test_an_image_named_by_another_algorithm_is_recognised() -> None:
         second = run.outcomes(await run.apply())
         expected = ({"b:1": "created"}, "sha256", {"b:1": "unchanged"})
         assert expected == (first, named.digest.algorithm if named else None, second)
+
+
+async def test_a_refused_mount_whose_upload_fails_is_tried_so_often_and_no_more() -> None:
+    """The mount is not asked for again and again: four PUTs of the blob, then the failure is final."""
+    plans = [FaultPlan(), FaultPlan(quirks=Quirks(no_mounts=True))]
+    clock = ManualClock()
+    async with rig(plans=plans, clock=clock) as rigged:
+        await lay(rigged, "a", "1", manifest("config"), "config")
+        rigged.fault(1, Rule(Refuse(500), Operation.PUT_BLOB, repository="c"))
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", "c:1")], clock)
+        with clock.autojump():
+            outcomes = run.outcomes(await run.apply())
+        posts = [
+            request.mount_from
+            for request in rigged.servers[1].log.select(Operation.POST_UPLOAD, repository="c")
+        ]
+        expected = ({"b:1": "created", "c:1": "blocked"}, 1)
+        assert expected == (outcomes, posts.count("b"))
+
+
+async def test_a_digest_goal_outlives_the_tag_of_the_same_image() -> None:
+    """The tag is refused, the manifest is wanted by its digest as well: it is put, and that spec is done."""
+    async with rig() as rigged:
+        image = manifest("config")
+        await lay(rigged, "a", "1", image, "config")
+        rigged.fault(1, Rule(Refuse(403, "DENIED"), Operation.PUT_MANIFEST, name="1"))
+        run = Run(rigged, [("a:1", "b:1"), (f"a@{image.digest}", f"b@{image.digest}")])
+        account = await run.apply()
+        assert ["failed", "created"] == [end.outcome for end in account.ends]
+
+
+async def test_one_source_that_lost_a_blob_does_not_take_another_along() -> None:
+    """Two images from two repositories share a blob that one of them lacks: in one repository, and at two registries."""
+    async with rig(2) as rigged:
+        image = manifest("config")
+        for repository in ("bad", "good"):
+            await lay(rigged, repository, "1", image, "config")
+        rigged._storages[0].remove_blob("bad", digest("config"))
+        second = rigged.servers[2].address
+        run = Run(rigged, [("bad:1", "b:1"), ("good:1", "b:2"), ("good:1", f"{second}/c:1")])
+        account = await run.apply()
+        assert ["created"] * 3 == [end.outcome for end in account.ends]
+
+
+async def test_two_blind_registries_that_copy_to_each_other_do_not_lock_up() -> None:
+    """The question whether a blob is there needs no slot of its own while a transfer holds all others."""
+    quirks = Quirks(blind_self_mount=True)
+    plans = [FaultPlan(quirks=quirks), FaultPlan(quirks=quirks)]
+    async with rig(plans=plans, jobs=1) as rigged:
+        one, two = (server.address for server in rigged.servers)
+        names = [f"l{number}" for number in range(4)]
+        await lay(rigged, "a", "1", manifest("config", *names), "config", *names)
+        other = manifest("c2", *[f"m{number}" for number in range(4)])
+        place = rigged.repository(1, "z")
+        for blob in ("c2", "m0", "m1", "m2", "m3"):
+            rigged.put_blob(place, content(blob))
+        await rigged.client.put_manifest(place, "1", other.digest, RawManifest(other.raw, other.media_type))
+        run = Run(rigged, [])
+        run.specs = [spec(f"{one}/a:1", f"{two}/b:1"), spec(f"{two}/z:1", f"{one}/y:1")]
+        execution = await run.prepare()
+        execution._blind.update(Registry(address) for address in (one, two))
+        account = await asyncio.wait_for(execution.run(), 30)
+        assert ["created", "created"] == [end.outcome for end in account.ends]

@@ -104,17 +104,79 @@ def test_the_elected_can_fail_too() -> None:
     assert (["c/blob"], Action.UPLOAD) == (watched.take(), watched.blob("c", "config").action)
 
 
-def test_where_manifests_are_waited_for_the_rest_waits_for_the_elected_one_s() -> None:
-    """A registry that mounts what is committed: after an election c waits for b's manifest, not for b's blob."""
-    made, image = bench("a", "b", "c", committed_only=True)
+def test_after_an_election_the_rest_waits_for_the_blob_itself() -> None:
+    """A registry that mounts what is committed: c waits for b's blob, since b's manifest might wait for c's."""
+    made, _ = bench("a", "b", "c", committed_only=True)
     watched = Watched(made.plan())
     watched.take()
     watched.ledger.fail(watched.blob("a", "config"), "denied")
     first = watched.take()
     watched.ledger.done(watched.blob("b", "config"))
-    second = watched.take()
-    watched.ledger.done(watched.at(Kind.MANIFEST, "b", image.digest))
-    assert (["b/blob"], ["b/manifest"], ["b/tag", "c/blob"]) == (first, second, watched.take())
+    assert (["b/blob"], ["b/manifest", "c/blob"]) == (first, watched.take())
+
+
+def test_an_election_never_waits_backwards() -> None:
+    """x lands at r1 and fails late, when the manifests left at r2 wait for r3 and r3's wait for x: all go on."""
+    one, two, three, five = manifest("x"), manifest("x", "z"), manifest("x", "y"), manifest("x", "y2", "y")
+    made = Bench(one, two, three, five, committed_only=["dst.example"])
+    made.want("s:1", "r1:1", one)
+    made.want("s:2", "r2:1", two)
+    made.want("s:3", "r3:1", three)
+    made.want("s:5", "r2:2", five)
+    watched = Watched(made.plan())
+    watched.ledger.fail(watched.blob("r2", "z"), "lost")
+    watched.ledger.fail(watched.blob("r1", "x"), "denied")
+    for _ in range(20):
+        ready = list(watched.ready)
+        watched.ready.clear()
+        for work in ready:
+            if not work.settled:
+                watched.ledger.done(work)
+    states = {str(work.state) for work in watched.ledger if not work.settled}
+    assert set() == states
+
+
+def test_parts_that_another_refusal_has_sent_on_their_way_are_waited_for() -> None:
+    """Two manifests share a and b: one is refused for a, the other for b; neither starts before both are back."""
+    one, two = manifest("a", "b"), manifest("a", "b", "c")
+    made = Bench(one, two)
+    made.want("s:1", "r:1", one)
+    made.want("s:2", "r:2", two)
+    watched = Watched(made.plan())
+    watched.take()
+    for name in ("a", "b", "c"):
+        watched.ledger.done(watched.blob("r", name))
+    manifests = [watched.at(Kind.MANIFEST, "r", document.digest) for document in (one, two)]
+    for work in manifests:
+        work.state = State.RUNNING
+    watched.take()
+    watched.ledger.revive(manifests[0], [digest("a")])
+    watched.ledger.revive(manifests[1], [digest("b")])
+    watched.take()
+    watched.ledger.done(watched.blob("r", "a"))
+    early = watched.take()
+    watched.ledger.done(watched.blob("r", "b"))
+    assert ([], ["r/manifest", "r/manifest"]) == (early, watched.take())
+
+
+def test_many_tags_of_one_manifest_bring_it_back_once() -> None:
+    """Seven tags are refused for one lost blob: it is sent once, its manifest once, and every tag gets its turn."""
+    image = manifest("config")
+    made = Bench(image)
+    for number in range(7):
+        made.want("s:1", f"a:{number}", image)
+    for part in (image.digest, digest("config")):
+        made.evidence.hold(Repository(Registry("dst.example"), "a"), part, "listed by an old tag")
+    watched = Watched(made.plan())
+    tags = [watched.at(Kind.TAG, "a", str(number)) for number in range(7)]
+    watched.take()
+    revived = [watched.ledger.revive(tag, [digest("config")]) for tag in tags[:6]]
+    again = watched.take()
+    watched.ledger.done(watched.blob("a", "config"))
+    watched.ledger.done(watched.at(Kind.MANIFEST, "a", image.digest))
+    watched.take()
+    late = watched.ledger.revive(tags[6], [digest("config")])
+    assert ([True] * 6, ["a/blob"], True, ["a/tag"]) == (revived, again, late, watched.take())
 
 
 def test_a_tag_that_fails_blocks_nothing_else() -> None:

@@ -20,8 +20,10 @@ from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkErr
 from mmgraph.names import Digest
 from mmgraph.oci import digest_of
 from mmgraph.registry import wire
-from mmgraph.registry.connection import ATTEMPTS, Answer, Call, Connections, Stream, attempts
+from mmgraph.registry.bodies import Answer, Stream
+from mmgraph.registry.connection import Call, Connections
 from mmgraph.registry.gate import Gate, Ticket
+from mmgraph.registry.retries import ATTEMPTS, attempts
 from mmgraph.store import Operation, RawManifest, Resolved, Upload
 
 if TYPE_CHECKING:
@@ -161,7 +163,7 @@ class Client:
         nothing, and "no" is the answer that costs at most a request.
         """
         with await self._gate.acquire(repository.registry, write=False):
-            return await self._has_blob(repository, digest)
+            return await self.holds(repository, digest)
 
     @asynccontextmanager
     async def blob(
@@ -239,7 +241,8 @@ class Client:
             limit=wire.MANIFEST_LIMIT,
         )
 
-    async def _has_blob(self, repository: Repository, digest: Digest) -> bool:
+    async def holds(self, repository: Repository, digest: Digest) -> bool:
+        """See ``Transport.holds``."""
         path, scopes = wire.blob_path(repository, digest), wire.pull_scopes(repository)
         answer = await self._wire.ask(Call(Operation.HEAD_BLOB, repository, path, scopes, follow=True))
         if answer.status == 200:
@@ -359,7 +362,7 @@ class Client:
         while True:
             try:
                 if attempt > 1:
-                    if await self._has_blob(upload.repository, digest):
+                    if await self.holds(upload.repository, digest):
                         return
                     upload = await self._open(upload.repository)
                 call = _put(upload, digest, body, len(body))
