@@ -45,6 +45,7 @@ LAYERS: Final = {
     "plan": _room(3, "graph closure evidence bill"),
     "compile": _room(4, "closure evidence discover observe plan"),
     "soundness": _room(4, "graph plan"),
+    "verify": _room(5, "closure discover compile"),
     "saved": _room(5, "graph bill plan soundness"),
     "staleness": _room(4, "graph evidence plan"),
     "account": _room(4, "plan"),
@@ -58,18 +59,28 @@ LAYERS: Final = {
     "registry.challenge": _room(3, "registry.wire"),
     "registry.gate": _room(3, "registry.wire"),
     "registry.auth": _room(4, "registry.wire registry.credentials registry.challenge"),
+    "registry.failures": _room(3, "registry.wire"),
+    "registry.bodies": _room(4, "registry.wire registry.failures"),
+    "registry.retries": _room(5, "registry.wire registry.failures registry.bodies"),
     # Credentials pass through here on their way to auth, unread.
-    "registry.connection": _room(5, "registry.wire registry.credentials registry.auth registry.gate"),
-    "registry.client": _room(6, "registry.wire registry.credentials registry.gate registry.connection"),
+    "registry.connection": _room(
+        6,
+        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
+        " registry.retries",
+    ),
+    "registry.client": _room(
+        7,
+        "registry.wire registry.credentials registry.gate registry.bodies registry.retries registry.connection",
+    ),
     "server": _room(3, "registry.wire"),
-    "report": _room(6, "graph bill plan account"),
-    "cli": _room(7, "*"),
-    "__main__": _room(8, "cli"),
+    "report": _room(6, "graph bill plan account verify"),
+    "cli": _room(8, "*"),
+    "__main__": _room(9, "cli"),
 }
 
 # What else is installed may be imported only there. msgspec is open to all, and so is the standard library.
 OTHERS: Final = {
-    "aiohttp": frozenset({"registry.connection"}),
+    "aiohttp": frozenset({"registry.connection", "registry.bodies", "registry.failures"}),
     "aiohttp.web": frozenset({"server"}),
     "cyclopts": frozenset({"cli"}),
     "msgspec": frozenset(LAYERS),

@@ -1,7 +1,7 @@
-"""One request to a registry with all it takes: the session, detection, authorization, redirects, repetition.
+"""One request to a registry with all it takes: the session, detection, authorization, redirects.
 
-Owns the sockets; no other module imports the aiohttp client, and no exception of it leaves this one. Must not
-know what is asked for: a ``Call`` says how it is asked, an ``Answer`` is judged by the client.
+Owns the sockets; no exception of aiohttp leaves it. Must not know what is asked for: a ``Call`` says how it is
+asked, an ``Answer`` is judged by the client.
 """
 
 from __future__ import annotations
@@ -16,27 +16,25 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
+from mmgraph.errors import InternalError, NetworkError, RegistryError
 from mmgraph.names import Repository
 from mmgraph.registry import wire
 from mmgraph.registry.auth import Authenticator
+from mmgraph.registry.bodies import Answer, Stream, read
+from mmgraph.registry.failures import NoConnectionError, cause, failed, shown
+from mmgraph.registry.retries import Retries
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
     import random
     import ssl
-    from collections.abc import AsyncIterator, Callable
-
-    from aiohttp.abc import AbstractStreamWriter
+    from collections.abc import Callable
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry
     from mmgraph.registry.credentials import Credentials
     from mmgraph.registry.gate import Gate
 
-ATTEMPTS: Final = 5
-_FIRST_DELAY: Final = 0.5
-_LONGEST_DELAY: Final = 30.0
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
 _READ_BUFFER: Final = 256 << 10
@@ -45,70 +43,6 @@ _PIECEWISE: Final = 1 << 20
 """Bytes; a longer body would be copied in one go, which aiohttp warns of."""
 _HEADER_LIMIT: Final = 64 << 10
 """Bytes of one header; signed URLs and long challenges pass aiohttp's own 8 KiB."""
-
-
-class _LimitedError(NetworkError):
-    """A failure that repeating hardly changes: a certificate that does not fit, a host nobody knows."""
-
-    attempts = 1
-
-
-class _UnknownHostError(_LimitedError):
-    """A name without an address; resolvers fail for a moment now and then."""
-
-    attempts = 2
-
-
-class _NoConnectionError(NetworkError):
-    """Nothing was sent, since there was no connection: refused, reset, or no TLS where it was expected."""
-
-
-class Stream(aiohttp.Payload):
-    """A body that is sent once, never replayed, exactly as long as promised; ``failure`` is what it raised.
-
-    aiohttp repeats a PUT whose connection was closed; with an iterator already read that sent an empty body
-    (aio-libs/aiohttp#13330). It also cuts silently what is longer than Content-Length.
-    """
-
-    def __init__(self, body: AsyncIterator[bytes], size: int) -> None:
-        super().__init__(body, content_type="application/octet-stream")
-        self._body = body
-        self._size = size
-        self.handed = 0
-        self.failure: Exception | None = None
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Refuse: the body is not held."""
-        raise TypeError("a stream has no text")
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send all of it."""
-        await self.write_with_length(writer, None)
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Send all of it; a body of another length than promised fails before its last byte leaves."""
-        size = self._size or 0
-        if self._consumed:
-            self._fail(InternalError("the body of an upload was asked for twice"))
-        self._consumed = True
-        while True:
-            try:
-                chunk = await anext(self._body)
-            except StopAsyncIteration:
-                break
-            except Exception as error:
-                self.failure = error
-                raise
-            if self.handed + len(chunk) > size:
-                self._fail(InternalError(f"the body of an upload is longer than its {size} bytes"))
-            self.handed += len(chunk)
-            await writer.write(chunk)
-        if self.handed < size:
-            self._fail(InternalError(f"the body of an upload ended after {self.handed} of {size} bytes"))
-
-    def _fail(self, error: InternalError) -> None:
-        self.failure = error
-        raise error
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -133,56 +67,6 @@ class Call(msgspec.Struct, frozen=True):
     def method(self) -> str:
         """The method, which is the operation's first word."""
         return self.operation.partition(" ")[0]
-
-
-class Answer:
-    """A response. Its body has been read, or, with one of the call's ``open`` statuses, is still to come."""
-
-    __slots__ = ("_response", "body", "method", "status", "url")
-
-    def __init__(self, response: aiohttp.ClientResponse, url: str, body: bytes) -> None:
-        self._response = response
-        self.method = response.method
-        self.status = response.status
-        self.url = url
-        self.body = body
-
-    def header(self, name: str) -> str | None:
-        """Return the first header of that name."""
-        return self._response.headers.get(name)
-
-    @property
-    def length(self) -> int | None:
-        """The Content-Length."""
-        return self._response.content_length
-
-    @property
-    def shown(self) -> str:
-        """Method and URL, fit for a message."""
-        return _shown(self.method, self.url)
-
-    @property
-    def said(self) -> wire.Refusal:
-        """What the error body says."""
-        return wire.refusal(self.body)
-
-    @property
-    def temporary(self) -> bool:
-        """Whether the same request may succeed a little later."""
-        if self.status < 400 or self.status in (401, 404):
-            return False
-        return wire.temporary(self.status, self.said.codes)
-
-    async def more(self) -> bytes:
-        """Return what has arrived of an open body, waiting for some; empty at its end."""
-        try:
-            return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _failed(self.method, self.url, error) from _cause(self.url, error)
-
-    def close(self) -> None:
-        """Give the connection back where the body has been read to its end, else close it."""
-        self._response.close()
 
 
 class _Endpoint:
@@ -220,7 +104,7 @@ class Connections:
         self._clock = clock
         self._gate = gate
         self._plain_http = frozenset(plain_http)
-        self._chance = chance
+        self._retries = Retries(clock, chance)
         self._ssl = ssl_context
         self._auth = Authenticator(credentials, clock, self._fetch_token, warn)
         self._endpoints: dict[Registry, _Endpoint] = {}
@@ -250,24 +134,12 @@ class Connections:
             await self._session.close()
 
     async def ask(self, call: Call, final: Callable[[Answer], bool] = lambda answer: False) -> Answer:
-        """Send ``call`` until repeating cannot better its answer, or it is ``final``: five times at most."""
-        attempt = 1
-        while True:
-            try:
-                answer = await self.once(call, repeat=attempt > 1)
-            except NetworkError as error:
-                if attempt >= attempts(error):
-                    raise
-            else:
-                if attempt == ATTEMPTS or not answer.temporary or final(answer):
-                    return answer
-            await self.back_off(attempt)
-            attempt += 1
+        """Send ``call`` until repeating cannot better its answer, or it is ``final``."""
+        return await self._retries.ask(lambda repeat: self.once(call, repeat=repeat), final)
 
     async def back_off(self, attempt: int) -> None:
-        """Wait with full jitter below a doubling bound: who failed together does not return together."""
-        bound = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (attempt - 1))
-        await self._clock.sleep(self._chance.uniform(0, bound))
+        """Wait before what failed in its ``attempt`` is tried again."""
+        await self._retries.back_off(attempt)
 
     async def once(self, call: Call, *, repeat: bool = False) -> Answer:
         """Send ``call`` once, with what detection, authorization and redirects need, and read its answer."""
@@ -281,7 +153,7 @@ class Connections:
         if response.status in call.open:
             return Answer(response, url, b"")
         try:
-            body = await _read(response, call.limit, url)
+            body = await read(response, call.limit, url)
         except NetworkError:
             if response.status < 400:
                 raise
@@ -345,9 +217,9 @@ class Connections:
             if again and isinstance(call.data, Stream):
                 response.close()
                 # Without the codes of a refusal: the next attempt comes with a new token.
-                raise RegistryError(f"{_shown(call.method, url)}: 401, the token ran out", status=401)
+                raise RegistryError(f"{shown(call.method, url)}: 401, the token ran out", status=401)
             if again:
-                await _read(response, wire.ERROR_LIMIT, url)
+                await read(response, wire.ERROR_LIMIT, url)
                 headers.pop("Authorization", None)
                 sent = await self._auth.header(call.repository, call.scopes)
                 if sent is not None:
@@ -367,15 +239,15 @@ class Connections:
             location = response.headers.get("Location")
             if location is None or response.status not in _REDIRECTS:
                 return response, url
-            await _read(response, wire.ERROR_LIMIT, url)
+            await read(response, wire.ERROR_LIMIT, url)
             url = wire.redirect_target(url, location)
             if not self.own(registry, url):
                 headers.pop("Authorization", None)
             response = await self._send(Operation.REDIRECT, registry, response.method, url, headers, None)
         if response.status in _REDIRECTS:
             response.close()
-            shown = _shown(response.method, url)
-            raise RegistryError(f"{shown}: more than {wire.REDIRECT_LIMIT} redirects", status=response.status)
+            where = shown(response.method, url)
+            raise RegistryError(f"{where}: more than {wire.REDIRECT_LIMIT} redirects", status=response.status)
         return response, url
 
     async def _decide(self, endpoint: _Endpoint) -> None:
@@ -386,7 +258,7 @@ class Connections:
         url, registry = f"{endpoint.base}/v2/", endpoint.registry
         try:
             response = await self._send(Operation.PING, registry, "GET", url, {}, None)
-        except _NoConnectionError as error:
+        except NoConnectionError as error:
             plain = f"http://{wire.host(registry)}"
             try:
                 response = await self._send(Operation.PING, registry, "GET", f"{plain}/v2/", {}, None)
@@ -394,7 +266,7 @@ class Connections:
                 raise error from None
             endpoint.base = plain
         endpoint.decided = True
-        await _read(response, wire.ERROR_LIMIT, url)
+        await read(response, wire.ERROR_LIMIT, url)
 
     async def _send(
         self,
@@ -418,7 +290,7 @@ class Connections:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
                 self._count(registry, operation, repeat, -1)  # without a connection nothing was sent
-            raise _failed(method, url, error) from _cause(url, error)
+            raise failed(method, url, error) from cause(url, error)
 
     def _count(self, registry: Registry, operation: Operation, repeat: bool, change: int) -> None:
         if repeat:
@@ -429,71 +301,10 @@ class Connections:
     async def _fetch_token(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, bytes]:
-        attempt = 1
-        while True:
-            try:
-                response = await self._send(
-                    Operation.TOKEN, registry, method, url, dict(headers), body, repeat=attempt > 1
-                )
-                content = await _read(response, wire.TOKEN_LIMIT, url)
-            except NetworkError as error:
-                if attempt >= attempts(error):
-                    raise
-            else:
-                if attempt == ATTEMPTS or not wire.temporary(response.status):
-                    return response.status, content
-            await self.back_off(attempt)
-            attempt += 1
+        async def once(repeat: bool) -> tuple[int, bytes]:
+            response = await self._send(
+                Operation.TOKEN, registry, method, url, dict(headers), body, repeat=repeat
+            )
+            return response.status, await read(response, wire.TOKEN_LIMIT, url)
 
-
-def attempts(error: NetworkError) -> int:
-    """Return how often a request that fails like this is sent in all."""
-    return error.attempts if isinstance(error, _LimitedError) else ATTEMPTS
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int, url: str) -> bytes:
-    """Return the body; of one longer than ``limit`` one byte more, and the connection is closed."""
-    try:
-        length = response.content_length
-        if length is not None and length <= limit:
-            return await response.read()
-        parts, size = list[bytes](), 0
-        while size <= limit and (part := await response.content.readany()):
-            parts.append(part)
-            size += len(part)
-        return b"".join(parts)[: limit + 1]
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise _failed(response.method, url, error) from _cause(url, error)
-    finally:
-        response.close()  # after the end of the body the connection has gone back already
-
-
-def _shown(method: str, url: str) -> str:
-    return f"{method} {wire.escape(wire.redact(url))}"
-
-
-def _failed(method: str, url: str, error: BaseException) -> MmgraphError:
-    """What an exception of aiohttp means for us."""
-    where = _shown(method, url)
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return _LimitedError(
-            f"{where}: the certificate does not fit: {wire.escape(str(error.certificate_error))}"
-        )
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return _UnknownHostError(f"{where}: the host name is not known")
-    if isinstance(error, ValueError):
-        return ContentError(f"{where}: not a request that can be sent")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return NetworkError(f"{where}: not an HTTP answer: {wire.escape(error.message)}")
-    if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
-        return NetworkError(f"{where}: no answer in time")
-    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
-        return NetworkError(f"{where}: the connection was closed before the answer was complete")
-    text = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-    family = _NoConnectionError if isinstance(error, aiohttp.ClientConnectorError) else NetworkError
-    return family(f"{where}: {wire.escape(text)}")
-
-
-def _cause(url: str, error: BaseException) -> BaseException | None:
-    """What the error is raised from: not aiohttp's own where it might quote a signature of the URL (I7)."""
-    return error if wire.redact(url) == url else None
+        return await self._retries.token(once)
