@@ -26,6 +26,8 @@ class Account(msgspec.Struct, frozen=True):
     downloaded: int
     uploaded: int
     mounted: int
+    found: int
+    """Bytes that were to be uploaded and turned out to be there: what a plan that asks for every blob would have known."""
     surprises: Sequence[str]
     requests: Mapping[Registry, Mapping[Operation, int]]
     seconds: float

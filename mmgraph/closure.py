@@ -13,11 +13,9 @@ import msgspec
 
 from mmgraph.errors import ContentError
 from mmgraph.names import Digest, Platform
-from mmgraph.oci import DEPTH_LIMIT, Descriptor, Document, Index, parse
+from mmgraph.oci import DEPTH_LIMIT, TREE_LIMIT, Descriptor, Document, Index, parse
 from mmgraph.specs import CopySpec
 from mmgraph.store import ManifestCache, RawManifest
-
-_DOCUMENT_LIMIT = 100_000
 
 Fetch = Callable[[Digest], Awaitable[RawManifest]]
 """Reads one manifest by its digest; the bytes have been proven."""
@@ -144,8 +142,8 @@ class Documents(Mapping[Digest, Document]):
             seen.update(child.digest for child in children)
             if not children:
                 return
-            if len(seen) > _DOCUMENT_LIMIT:
-                raise ContentError(f"{root} has more than {_DOCUMENT_LIMIT} manifests")
+            if len(seen) > TREE_LIMIT:
+                raise ContentError(f"{root} has more than {TREE_LIMIT} manifests")
             level = await asyncio.gather(*(self.load(child.digest, fetch) for child in children))
             for child, document in zip(children, level, strict=True):
                 _agree(child, document)

@@ -6,15 +6,16 @@ Owns the order in which things are asked; decides nothing that ``plan`` could, a
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from mmgraph.closure import Documents, Image, Unread, blobs
+from mmgraph.closure import Documents, Image, Unread, blobs, walk
 from mmgraph.discover import Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
 from mmgraph.evidence import Evidence, Look, Presence
 from mmgraph.observe import Observer
-from mmgraph.oci import digest_of
+from mmgraph.oci import Index, digest_of
 from mmgraph.plan import Plan, Planner
 
 if TYPE_CHECKING:
@@ -28,7 +29,26 @@ if TYPE_CHECKING:
 _WIDTH = 256
 """Specs that are read at once; what is under way at a registry is the client's concern."""
 
+_FEW = 32
+"""Unchanged images that are always worth a look for what they hold."""
+
 T = TypeVar("T")
+
+
+class Tree(NamedTuple):
+    """What a name of a destination points at."""
+
+    repository: Repository
+    name: str
+    root: Digest
+
+
+class Question(NamedTuple):
+    """A blob or manifest that a repository may hold."""
+
+    repository: Repository
+    digest: Digest
+    manifest: bool
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], width: int = _WIDTH) -> None:
@@ -48,7 +68,11 @@ class Compiler:
     """Compiles one set of specs.
 
     ``exact``: read every closure and ask for every blob that evidence leaves open, so that the bill is exact (plan).
-    Otherwise only what is to change is read, and nothing is asked per blob (apply).
+    Otherwise only what is to change is read, and nothing is asked per blob (apply). ``repair``: believe no evidence,
+    ask for every node of every closure, of unchanged tags too.
+
+    What is asked at the same time is answered in any order; what is learnt is noted in the order of the specs, so that
+    the same answers give the same plan.
     """
 
     def __init__(
@@ -61,12 +85,14 @@ class Compiler:
         report: Reporter,
         *,
         exact: bool,
+        repair: bool = False,
         require_platforms: bool = False,
         committed_only: Collection[Registry] = (),
     ) -> None:
         self._specs = specs
         self._report = report
-        self._exact = exact
+        self._exact = exact or repair
+        self._repair = repair
         self._require_platforms = require_platforms
         self._committed_only = committed_only
         self._cache = cache
@@ -82,13 +108,14 @@ class Compiler:
         await each(self._specs, self._survey)
         await each(self._changed() if not self._exact else self._readable(), self._read)
         self._reconcile()
-        self._take_sources()
-        await each(self._old(), self._read_old)
-        await each(self._unchanged(), self._read_unchanged)
+        if not self._repair:
+            self._take_sources()
+            await self._learn(self._old())
+            await self._learn(self._unchanged())
         self._cache.flush()  # from here on a run may be killed, and the next one knows what this one read
         await each(self._silent_repositories(), self._observer.ask_repository)
         if self._exact:
-            await each(self._open_blobs(), self._ask_blob)
+            await self._ask(self._open())
         planner = Planner(self.evidence, self._documents, self._committed_only)
         for spec in self._specs:
             image = self._images[spec]
@@ -128,7 +155,8 @@ class Compiler:
             self._images[image.spec] = Unread(image.spec, f"{image.spec.source}: {error}")
 
     def _readable(self) -> list[Image]:
-        return [image for image in self._images.values() if isinstance(image, Image)]
+        images = (self._images[spec] for spec in self._specs)
+        return [image for image in images if isinstance(image, Image)]
 
     def _changes(self, image: Image) -> bool:
         return self._named(image) != image.root
@@ -141,29 +169,61 @@ class Compiler:
         destination = image.spec.destination
         return self.evidence.looks[destination.repository, destination.tag or str(destination.digest)].digest
 
-    def _unchanged(self) -> list[Image]:
-        """Unchanged images whose closures are evidence: where they are known already, or worth a few GETs.
+    async def _learn(self, trees: Sequence[Tree]) -> None:
+        """Read trees at the destination, and take what they list as evidence."""
+        read: set[Tree] = set()
 
-        They are worth it where a blob would be uploaded that another repository of the registry may hold (I4: a run
-        that was cut off before the last tag must not send what it has finished). The GETs go to the destination.
+        async def load(tree: Tree) -> None:
+            if await self._observer.load(tree.repository, tree.root):
+                read.add(tree)
+
+        await each(trees, load)
+        for tree in trees:
+            if tree in read:
+                reason = f"listed by {tree.root.short}, which {tree.name} names"
+                self._observer.hold(tree.repository, tree.root, reason)
+
+    def _old(self) -> list[Tree]:
+        """What the tags to move name today."""
+        old = []
+        for image in self._changed():
+            digest, destination = self._named(image), image.spec.destination
+            if digest is not None and destination.tag:
+                old.append(Tree(destination.repository, destination.tag, digest))
+        return old
+
+    def _unchanged(self) -> list[Tree]:
+        """What unchanged names consist of: where that is known already, or worth a few GETs.
+
+        It is worth them where another repository would upload a blob that nobody is known to hold: a run that was cut
+        off, and whose cache is lost, must not send what it has finished (I4). The GETs go to the destination, and
+        there are at most four images for each that changes, the nearest in the set: those share the most.
         """
-        if not self._exact and not self._changed():
+        changed = self._changed()
+        if not self._exact and not changed:
             return []
-        wanted = self._unheld() if not self._exact else {}
-        unchanged = []
+        place = {image.spec: number for number, image in enumerate(self._readable())}
+        changing = [place[image.spec] for image in changed]
+        wanted = {} if self._exact else self._unheld(changed)
+        known, unknown = [], []
         for image in self._readable():
             if self._changes(image):
                 continue
-            place = image.spec.destination.repository
-            others = wanted.get(place.registry, set()) - {place}  # what it has itself, its own POST finds
-            if self._exact or others or self._is_cached(image.root):
-                unchanged.append(image)
-        return unchanged
+            destination = image.spec.destination
+            tree = Tree(destination.repository, destination.tag or "the set", image.root)
+            if self._exact or self._is_cached(image.root):
+                known.append(tree)
+            elif wanted.get(tree.repository.registry, set()) - {
+                tree.repository
+            }:  # its own POST finds its own
+                unknown.append((_distance(changing, place[image.spec]), tree))
+        nearest = sorted(unknown, key=lambda pair: pair[0])[: max(_FEW, 4 * len(changed))]
+        return known + [tree for _, tree in nearest]
 
-    def _unheld(self) -> dict[Registry, set[Repository]]:
+    def _unheld(self, changed: Sequence[Image]) -> dict[Registry, set[Repository]]:
         """By registry, the repositories that want a blob which no repository is known to hold."""
         unheld: dict[Registry, set[Repository]] = {}
-        for image in self._changed():
+        for image in changed:
             place = image.spec.destination.repository
             if any(
                 self.evidence.holder(place.registry, digest) is None
@@ -172,18 +232,17 @@ class Compiler:
                 unheld.setdefault(place.registry, set()).add(place)
         return unheld
 
-    async def _read_unchanged(self, image: Image) -> None:
-        destination = image.spec.destination
-        await self._observer.tree(destination.repository, destination.tag or "the set", image.root)
-
     def _is_cached(self, root: Digest) -> bool:
-        stack = [root]
+        stack, seen = [root], {root}
         try:
             while stack:
                 document = self._documents.cached(stack.pop())
                 if document is None:
                     return False
-                stack.extend(child.digest for child in getattr(document, "children", ()))
+                children = document.children if isinstance(document, Index) else ()
+                fresh = [child.digest for child in children if child.digest not in seen]
+                seen.update(fresh)
+                stack += fresh
         except MmgraphError:
             return False
         return True
@@ -212,18 +271,6 @@ class Compiler:
                 reason = f"listed by {image.source_digest.short}, the source"
                 self._observer.hold(source, image.root, reason, trimmed=image.trimmed)
 
-    def _old(self) -> list[tuple[Repository, str, Digest]]:
-        old = []
-        for image in self._changed():
-            digest = self._named(image)
-            destination = image.spec.destination
-            if digest is not None and destination.tag:
-                old.append((destination.repository, destination.tag, digest))
-        return old
-
-    async def _read_old(self, old: tuple[Repository, str, Digest]) -> None:
-        await self._observer.tree(*old)
-
     def _silent_repositories(self) -> list[Repository]:
         """Repositories to write to in which no name of the set was found."""
         found = {
@@ -232,14 +279,35 @@ class Compiler:
         wanted = dict.fromkeys(image.spec.destination.repository for image in self._changed())
         return [repository for repository in wanted if repository not in found]
 
-    def _open_blobs(self) -> list[tuple[Repository, Digest]]:
-        opened: dict[tuple[Repository, Digest], None] = {}
-        for image in self._changed():
+    def _open(self) -> list[Question]:
+        """What evidence leaves open; every node of every closure where a repair believes none."""
+        opened: dict[Question, None] = {}
+        for image in self._readable() if self._repair else self._changed():
             repository = image.spec.destination.repository
-            for digest in blobs(image.root, self._documents):
-                if self.evidence.known(repository, digest).presence is Presence.UNKNOWN:
-                    opened[repository, digest] = None
+            for document in walk(image.root, self._documents):
+                if self._repair:
+                    opened[Question(repository, document.digest, manifest=True)] = None
+                for blob in document.blobs:
+                    if self.evidence.known(repository, blob.digest).presence is Presence.UNKNOWN:
+                        opened[Question(repository, blob.digest, manifest=False)] = None
         return list(opened)
 
-    async def _ask_blob(self, opened: tuple[Repository, Digest]) -> None:
-        await self._observer.ask_blob(*opened)
+    async def _ask(self, questions: Sequence[Question]) -> None:
+        answers: dict[Question, Presence] = {}
+
+        async def ask(question: Question) -> None:
+            work = self._observer.ask_manifest if question.manifest else self._observer.ask_blob
+            answers[question] = await work(question.repository, question.digest)
+
+        await each(questions, ask)
+        for question in questions:
+            if answers[question] is Presence.PRESENT:
+                self.evidence.hold(question.repository, question.digest, "found by HEAD")
+            elif answers[question] is Presence.ABSENT:
+                self.evidence.lack(question.repository, question.digest)
+
+
+def _distance(places: Sequence[int], place: int) -> int:
+    """How far ``place`` is from the nearest of ``places``, which are sorted."""
+    after = bisect_left(places, place)
+    return min(abs(place - near) for near in places[max(0, after - 1) : after + 1])

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mmgraph.closure import Documents, Image
-from mmgraph.oci import DEPTH_LIMIT, Document, Index, limit_platforms
+from mmgraph.errors import ContentError
+from mmgraph.oci import DEPTH_LIMIT, TREE_LIMIT, Document, Index, limit_platforms
 
 if TYPE_CHECKING:
     from mmgraph.names import Digest, Repository
@@ -62,15 +63,20 @@ class Discovery:
 
     async def _load_indexes(self, repository: Repository, index: Index) -> None:
         """Load the indexes below ``index``, which choosing platforms looks into; not the manifests."""
+        seen = {index.digest}
         level: list[Document] = [index]
         for _ in range(DEPTH_LIMIT):
-            nested = [
+            nested = {
                 child.digest
                 for document in level
                 if isinstance(document, Index)
                 for child in document.children
-                if child.is_index and child.digest not in self._documents
-            ]
+                if child.is_index
+            }
+            nested -= seen
+            seen |= nested
+            if len(seen) > TREE_LIMIT:
+                raise ContentError(f"{index.digest} has more than {TREE_LIMIT} indexes below it")
             level = await asyncio.gather(
-                *(self._documents.load(digest, partial(self._fetch, repository)) for digest in nested)
+                *(self._documents.load(digest, partial(self._fetch, repository)) for digest in sorted(nested))
             )

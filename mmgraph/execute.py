@@ -14,7 +14,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
-from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
+from mmgraph.errors import InternalError, MmgraphError, RegistryError
 from mmgraph.events import (
     Draining,
     Ended,
@@ -47,13 +47,9 @@ DRAIN_SECONDS = 25.0
 """How long what runs may go on after the first signal: Kubernetes kills after 30."""
 _LOOK_AGE = 30.0
 """Seconds after which a look at a tag is too old to write by."""
-_ATTEMPTS = 4
 _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
 _JITTER = random.Random()  # noqa: S311
 _MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
-_PASSING = frozenset({408, 429})
-_SESSION_LOST = frozenset({401, 404, 416})
-_FINAL = frozenset({"NAME_UNKNOWN", "DENIED", "UNAUTHORIZED", "UNSUPPORTED"})
 
 
 class Execution:
@@ -97,7 +93,7 @@ class Execution:
         self._not_empty: set[Repository] = set()
         """Repositories that were taken to hold nothing, and turned out to hold something."""
         self._goals: dict[Node, Goal] = {goal.node: goal for goal in plan.goals if goal.node is not None}
-        self._downloaded = self._uploaded = self._mounted = self._failures = 0
+        self._downloaded = self._uploaded = self._mounted = self._found = self._failures = 0
         self._surprises: list[str] = []
 
     async def run(self) -> Account:
@@ -128,6 +124,7 @@ class Execution:
             self._downloaded,
             self._uploaded,
             self._mounted,
+            self._found,
             self._surprises,
             self._transport.counts(),
             self._clock.now() - began,
@@ -248,7 +245,7 @@ class Execution:
             work.session = None
             if outcome.how is not How.FAILED:
                 self._settle(work, outcome)
-            elif self._may_retry(work, outcome, transfer.source):
+            elif work.attempts < self._attempts(work, outcome, transfer):
                 failed.append((work, outcome))
             elif not (outcome.of_source and self._turn_to_another_source(work, transfer.source)):
                 self._ledger.fail(work, str(outcome.error))
@@ -285,26 +282,16 @@ class Execution:
             self._uploaded += size
         elif outcome.how is How.MOUNTED:
             self._mounted += size
-        elif work.action is Action.UPLOAD and work.step.proven_absent:
-            self._not_empty.add(repository)
+        else:
+            self._found += size
+            if work.step.proven_absent:
+                self._not_empty.add(repository)
         self._report(Landed(repository, work.digest, size, str(outcome.how)))
         self._ledger.done(work)
 
-    def _may_retry(self, work: Work, outcome: Outcome, source: Repository) -> bool:
-        """Whether another attempt may help, after the client has spent its own retries."""
-        error = outcome.error
-        if outcome.of_source and source != work.source:
-            return False  # it went along with another image's source
-        if isinstance(error, ContentError):
-            return work.attempts < 2
-        if isinstance(error, RegistryError):
-            passing = error.status in _PASSING or error.status >= 500
-            # A session can be gone (404, 416) and a token run out (401) in mid-upload; a source's 404 is final.
-            passing = passing or (
-                error.status in _SESSION_LOST and not outcome.of_source and not _is_denied(error)
-            )
-            return passing and work.attempts < _ATTEMPTS
-        return isinstance(error, NetworkError) and work.attempts < _ATTEMPTS
+    def _attempts(self, work: Work, outcome: Outcome, transfer: Transfer) -> int:
+        """How often this work is tried; once, where it went along with another image's source that failed."""
+        return 1 if outcome.of_source and work.source != transfer.source else outcome.attempts
 
     def _retry(self, failed: Sequence[tuple[Work, Outcome]]) -> None:
         """Try again a little later, those that failed together together, so that they share a GET again."""
@@ -492,8 +479,3 @@ class Execution:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _is_denied(error: RegistryError) -> bool:
-    """Whether the registry refuses for good what a lost session would explain too."""
-    return bool(_FINAL.intersection(error.codes))

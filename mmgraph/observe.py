@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mmgraph.closure import Documents, walk
 from mmgraph.errors import MmgraphError
-from mmgraph.evidence import Evidence, Look
+from mmgraph.evidence import Evidence, Look, Presence
 from mmgraph.oci import Index
 
 if TYPE_CHECKING:
@@ -46,16 +46,16 @@ class Observer:
             except MmgraphError:
                 pass  # an old tag may name what mmgraph does not copy; it can still be moved
 
-    async def tree(self, repository: Repository, name: str, root: Digest) -> None:
-        """Take what ``name`` points at, down to its blobs, as evidence of what the repository holds.
+    async def load(self, repository: Repository, root: Digest) -> bool:
+        """Read what ``root`` consists of at the destination, down to its manifests; the pool has it then.
 
-        What cannot be read or understood is no evidence, and no failure.
+        What cannot be read or understood is no evidence, and no failure: False.
         """
         try:
             await self._documents.load_closure(root, partial(self._fetch, repository))
         except MmgraphError:
-            return
-        self.hold(repository, root, f"listed by {root.short}, which {name} names")
+            return False
+        return True
 
     def hold(self, repository: Repository, root: Digest, reason: str, *, trimmed: bool = False) -> None:
         """Take every manifest and blob of a closure that has been read as present in ``repository``.
@@ -76,15 +76,21 @@ class Observer:
         except MmgraphError:
             pass  # "not known" is what any other answer means; writing will show what is wrong
 
-    async def ask_blob(self, repository: Repository, digest: Digest) -> None:
+    async def ask_blob(self, repository: Repository, digest: Digest) -> Presence:
         """HEAD a blob."""
         try:
-            if await self._destination.has_blob(repository, digest):
-                self._evidence.hold(repository, digest, "found by HEAD")
-            else:
-                self._evidence.lack(repository, digest)
+            found = await self._destination.has_blob(repository, digest)
         except MmgraphError:
-            pass  # as above
+            return Presence.UNKNOWN  # as above
+        return Presence.PRESENT if found else Presence.ABSENT
+
+    async def ask_manifest(self, repository: Repository, digest: Digest) -> Presence:
+        """HEAD a manifest or index by its digest."""
+        try:
+            found = await self._destination.find(repository, digest)
+        except MmgraphError:
+            return Presence.UNKNOWN
+        return Presence.PRESENT if found else Presence.ABSENT
 
     async def _fetch(self, repository: Repository, digest: Digest) -> RawManifest:
         return await self._destination.manifest(repository, digest)

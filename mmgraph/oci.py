@@ -43,7 +43,8 @@ MANIFEST_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of a manifest or index at most: what registries SHOULD take (distribution-spec); few take more."""
 DEPTH_LIMIT: Final = 8
 """Levels of indexes at most, the root being the first."""
-_TREE_LIMIT: Final = 100_000
+TREE_LIMIT: Final = 100_000
+"""Manifests and indexes below one root at most."""
 _SHOWN_LIMIT: Final = 20
 _SIZE_LIMIT: Final = 2**63 - 1
 
@@ -331,8 +332,8 @@ def _walk(index: Index, nested: Mapping[Digest, Document]) -> Iterator[Entry]:
             stack.pop()
             continue
         count += 1
-        if count > _TREE_LIMIT:
-            raise ContentError(f"an index with more than {_TREE_LIMIT} entries, nested ones included")
+        if count > TREE_LIMIT:
+            raise ContentError(f"an index with more than {TREE_LIMIT} entries, nested ones included")
         platform = descriptor.platform or inherited
         yield Entry(descriptor, platform)
         if not descriptor.is_index or (inner := _nested_index(descriptor, nested)) is None:

@@ -6,7 +6,7 @@ before the first one enters, since it decides where a blob lands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -173,10 +173,9 @@ class Planner:
         return Plan(self._graph, self._steps, tuple(self._goals), self._documents, self._tally.bill())
 
     def _goal(self, image: Image, node: Node | None, old: Digest | None) -> Goal:
-        destination = image.spec.destination
         gains: tuple[str, ...] = ()
         losses: tuple[str, ...] = ()
-        if old == image.root or (not destination.tag and self._holds(destination.repository, image.root)):
+        if node is None or is_done(self._steps[node]):
             result = Result.UNCHANGED
         elif old is None:
             result = Result.CREATE
@@ -196,15 +195,15 @@ class Planner:
         entries = platforms_of(document, self._documents)
         return {entry.label for entry in entries if entry.label and not entry.descriptor.is_index}
 
-    def _holds(self, repository: Repository, digest: Digest) -> bool:
-        return self._evidence.known(repository, digest).presence is Presence.PRESENT
-
     def _add_tag(self, image: Image, root: Node | None, old: Digest | None) -> Node:
         destination = image.spec.destination
         assert destination.tag
         tag = Node(Kind.TAG, destination.repository, destination.tag)
-        if old == image.root:
+        whole = root is None or self._steps[root].action is Action.PRESENT
+        if old == image.root and whole:
             step = Step(Action.UNCHANGED, "names it already", target=image.root, old=old)
+        elif old == image.root:
+            step = Step(Action.MOVE, "names it, and parts of it are missing", target=image.root, old=old)
         elif old is None:
             step = Step(Action.CREATE, "absent", target=image.root)
         else:
@@ -225,30 +224,30 @@ class Planner:
             kind = Kind.INDEX if isinstance(document, Index) else Kind.MANIFEST
             node = Node(kind, repository, document.digest)
             fresh = node not in self._steps
-            if fresh:
-                self._graph.add(node)
-                known = self._evidence.known(repository, document.digest)
-                action = Action.PRESENT if known.presence is Presence.PRESENT else Action.PUT
-                self._steps[node] = Step(
-                    action,
-                    known.reason,
-                    len(document.raw),
-                    labels.get(document.digest, ""),
-                    image.spec.source.repository,
-                )
             for blob in document.blobs:
-                blob_node = Node(Kind.BLOB, repository, blob.digest)
                 if blob.digest not in counted:
                     counted.add(blob.digest)
+                    blob_node = Node(Kind.BLOB, repository, blob.digest)
                     self._tally.share(self._add_blob(blob_node, blob, image, node), blob.size)
-                if fresh:
-                    self._graph.join(blob_node, node, Edge.NEED)
-            if fresh and isinstance(document, Index):
-                for child in document.children:
-                    child_kind = Kind.INDEX if child.is_index else Kind.MANIFEST
-                    self._graph.join(Node(child_kind, repository, child.digest), node, Edge.NEED)
+            if fresh:
+                self._graph.add(node)
+                for part in _parts(document):
+                    self._graph.join(Node(part[0], repository, part[1]), node, Edge.NEED)
+                label = labels.get(document.digest, "")
+                self._steps[node] = self._document_step(node, document, label, image.spec.source.repository)
         assert node is not None
         return node
+
+    def _document_step(self, node: Node, document: Document, label: str, source: Repository) -> Step:
+        """Put what is not known to be there, or whose parts are not: then the registry cannot have it whole."""
+        known = self._evidence.known(node.repository, document.digest)
+        if known.presence is not Presence.PRESENT:
+            action, reason = Action.PUT, known.reason
+        elif all(is_done(self._steps[part]) for part, _ in self._graph.before(node)):
+            action, reason = Action.PRESENT, known.reason
+        else:
+            action, reason = Action.PUT, "parts of it are missing"
+        return Step(action, reason, len(document.raw), label, source)
 
     def _labels(self, root: Digest) -> dict[Digest, str]:
         document = self._documents[root]
@@ -320,3 +319,12 @@ class Planner:
         return any(
             then.kind is Kind.TAG and not is_done(self._steps[then]) for then, _ in self._graph.after(node)
         )
+
+
+def _parts(document: Document) -> Iterator[tuple[Kind, Digest]]:
+    """What a document needs: its blobs, and of an index its children."""
+    for blob in document.blobs:
+        yield Kind.BLOB, blob.digest
+    if isinstance(document, Index):
+        for child in document.children:
+            yield Kind.INDEX if child.is_index else Kind.MANIFEST, child.digest

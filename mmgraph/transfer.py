@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import msgspec
 
-from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError
+from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest, Repository
 from mmgraph.store import Transport, Upload
 
@@ -26,6 +26,10 @@ _TEE_BUFFER = 1024 * 1024
 _RESUMES_WITHOUT_PROGRESS = 3
 _PROGRESS = 1024 * 1024
 _ABANDON_SECONDS = 5.0
+_ATTEMPTS = 4
+_PASSING = frozenset({408, 429})
+_SESSION_LOST = frozenset({401, 404, 416})
+_FINAL = frozenset({"NAME_UNKNOWN", "DENIED", "UNAUTHORIZED", "UNSUPPORTED"})
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +94,21 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     error: MmgraphError | None = None
     of_source: bool = False
     """Whether the source is to blame for the failure, so that no other target would have fared better."""
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts a failure like this is worth in all, after the client has spent its own retries."""
+        error = self.error
+        if isinstance(error, ContentError):
+            return 2
+        if isinstance(error, RegistryError):
+            passing = error.status in _PASSING or error.status >= 500
+            # A session can be gone (404, 416) and a token run out (401) in mid-upload; a source's 404 is final.
+            lost = (
+                error.status in _SESSION_LOST and not self.of_source and not _FINAL.intersection(error.codes)
+            )
+            return _ATTEMPTS if passing or lost else 1
+        return _ATTEMPTS if isinstance(error, NetworkError) else 1
 
 
 Meter = Callable[[int, int], None]

@@ -8,7 +8,7 @@ from mmgraph.graph import Kind, Node
 from mmgraph.names import Registry
 from mmgraph.oci import Document, Index, Manifest
 from mmgraph.plan import Action, Plan, Result
-from mmgraph.server import Refuse, Rule
+from mmgraph.server import Delay, Refuse, Rule
 from mmgraph.specs import CopySpec
 from mmgraph.store import ManifestCache, Operation, RawManifest
 from tests.support.making import content, digest, index, manifest, spec
@@ -261,3 +261,74 @@ async def test_unchanged_tags_of_the_same_repository_are_not_read() -> None:
         await lay(rigged, 1, "b", "1", image)
         await compiled(rigged, wanted(rigged, ("a:1", "b:1"), ("a:2", "b:2")), exact=False)
         assert 0 == rigged.servers[1].log.count(Operation.GET_MANIFEST)
+
+
+async def test_a_repair_believes_nothing_and_asks_for_everything() -> None:
+    """An unchanged tag whose blob is gone: found by HEAD, and its manifest and tag are written again."""
+    async with rig() as rigged:
+        image = manifest("config", "layer")
+        await lay(rigged, 0, "a", "1", image)
+        await lay(rigged, 1, "b", "1", image)
+        rigged._storages[1].remove_blob("b", digest("layer"))
+        client = rigged.client
+        specs = wanted(rigged, ("a:1", "b:1"))
+        compiler = Compiler(
+            specs, client, client, MemoryCache(), SystemClock(), silent, exact=False, repair=True
+        )
+        plan = await compiler.plan()
+        actions = sorted(str(step.action) for step in plan.steps.values())
+        expected = (["move", "present", "put", "upload"], Result.MOVE, [digest("config"), digest("layer")])
+        heads = sorted(request.name for request in rigged.servers[1].log.select(Operation.HEAD_BLOB))
+        assert (expected[0], expected[1], sorted(expected[2])) == (actions, plan.goals[0].result, heads)
+
+
+async def test_a_repair_of_what_is_whole_changes_nothing() -> None:
+    """Everything is asked for, nothing is written."""
+    async with rig() as rigged:
+        image = manifest("config", "layer")
+        await lay(rigged, 0, "a", "1", image)
+        await lay(rigged, 1, "b", "1", image)
+        client = rigged.client
+        specs = wanted(rigged, ("a:1", "b:1"))
+        compiler = Compiler(
+            specs, client, client, MemoryCache(), SystemClock(), silent, exact=False, repair=True
+        )
+        assert not (await compiler.plan()).changes
+
+
+async def test_a_nested_index_that_another_spec_is_reading_is_waited_for() -> None:
+    """Two tags of one index of an index, limited: both find the platform, whichever reads the inner index."""
+    async with rig() as rigged:
+        child = manifest("c1")
+        inner = index({"linux/amd64": child})
+        outer = index([inner])
+        await lay(rigged, 0, "a", "leaf", child)
+        place = rigged.repository(0, "a")
+        await rigged.client.put_manifest(
+            place, inner.digest, inner.digest, RawManifest(inner.raw, inner.media_type)
+        )
+        for tag in ("1", "2"):
+            await rigged.client.put_manifest(
+                place, tag, outer.digest, RawManifest(outer.raw, outer.media_type)
+            )
+        rigged.fault(0, Rule(Delay(0.05), Operation.GET_MANIFEST, name=inner.digest))
+        rigged.fault(0, Rule(Delay(0.02), Operation.HEAD_MANIFEST, name="2"))
+        specs = wanted(rigged, ("a:1", "b:1"), ("a:2", "b:2"), platforms=("linux/amd64",))
+        plan = await compiled(rigged, specs)
+        assert [Result.CREATE, Result.CREATE] == [goal.result for goal in plan.goals]
+
+
+async def test_the_same_answers_in_another_order_give_the_same_plan() -> None:
+    """Two repositories hold a layer; whichever is slower to say so, the same one is mounted from."""
+    plans = []
+    for slow in ("b", "c"):
+        async with rig() as rigged:
+            old, new = manifest("old", "layer"), manifest("other", "layer")
+            await lay(rigged, 0, "a", "1", new)
+            for repository in ("b", "c"):
+                await lay(rigged, 1, repository, "1", old)
+            rigged.fault(1, Rule(Delay(0.05), repository=slow))
+            plan = await compiled(rigged, wanted(rigged, ("a:1", "b:1"), ("a:1", "c:1"), ("a:1", "d:1")))
+            mount = plan.steps[at(rigged, 1, "d", "layer")].mount_from
+            plans.append(mount.path if mount else None)
+    assert ["b", "b"] == plans

@@ -23,7 +23,7 @@ def account(plan: Plan, outcomes: list[tuple[str, str]], surprises: tuple[str, .
     """Account for the plan with an outcome and a cause a goal."""
     ends = [End(goal, *outcome) for goal, outcome in zip(plan.goals, outcomes, strict=True)]
     bill = plan.bill
-    return Account(ends, bill.downloaded, bill.uploaded + MIB, bill.mounted - MIB, surprises, {}, 83.0)
+    return Account(ends, bill.downloaded, bill.uploaded + MIB, bill.mounted - MIB, 0, surprises, {}, 83.0)
 
 
 def test_the_summary_reads_as_it_shall(plan: Plan) -> None:
@@ -47,7 +47,7 @@ def test_what_came_as_planned_is_one_line(plan: Plan) -> None:
     """Without failures, surprises and differences there is nothing to say but the sums."""
     ends = [End(goal, "created") for goal in plan.goals if not goal.missing]
     bill = plan.bill
-    done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, (), {}, 1.0)
+    done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0)
     assert f"{summary_line(done)}\n" == summary_text(done, plan)
 
 
@@ -70,6 +70,6 @@ def test_rare_kinds_of_surprises_are_counted(plan: Plan) -> None:
 def test_tags_that_lack_the_same_are_listed_together(plan: Plan) -> None:
     """Many tags without one platform are one entry that names them all."""
     lacking = [goal for goal in plan.goals if goal.missing][:1] * 2
-    done = Account([End(goal, "created") for goal in lacking], 0, 0, 0, (), {}, 1.0)
+    done = Account([End(goal, "created") for goal in lacking], 0, 0, 0, 0, (), {}, 1.0)
     name = "mirror.example.com/library/app:1.0"
     assert ["! 2 tags lack linux/arm64:", f"    {name}, {name}"] == summary_text(done, plan).splitlines()[:2]

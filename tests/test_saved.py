@@ -211,6 +211,13 @@ def drop_edge_to_manifest(saved: Any) -> None:
     saved["edges"] = [edge for edge in saved["edges"] if edge[1] != manifest_place]
 
 
+def turn_edge_to_tag(saved: Any) -> None:
+    """Let a tag need what its manifest lists, and the manifest not."""
+    manifest_place, tag_place = (place(saved, at(saved, kind)) for kind in ("manifest", "tag"))
+    edge = next(edge for edge in saved["edges"] if edge[1] == manifest_place)
+    edge[1] = tag_place
+
+
 def add_blob(saved: Any) -> None:
     """Add a blob that nothing lists."""
     saved["nodes"].append({**at(saved, "blob"), "name": "sha256:" + "0" * 64})
@@ -252,7 +259,7 @@ UNSOUND = [
     (change("specs.0.more", 1), "unknown field `more`"),
     (change("more", 1), "unknown field `more`"),
     (change("specs", []), "none of the specs has a destination"),
-    (node("blob", repository="dst.example/elsewhere"), "does not need just what"),
+    (node("blob", repository="dst.example/elsewhere"), "none of the specs has a destination in"),
     (node("blob", repository="dst.example/b:1"), "leave out the tag"),
     (node("blob", source="src.example/private"), "none of the specs copies from src.example/private"),
     (node("blob", source=None), "it has no source"),
@@ -275,7 +282,8 @@ UNSOUND = [
     (lambda saved: mounted(saved).update(mountFrom="dst.example/b"), "cannot be mounted from"),
     (lambda saved: mounted(saved).update(mountFrom=None), "a place to mount from"),
     (lambda saved: mounted(saved).update(action="upload"), "a place to mount from"),
-    (drop_edge_to_manifest, "does not need just what"),
+    (drop_edge_to_manifest, "nothing needs it, and it is no spec's end"),
+    (turn_edge_to_tag, "does not need just what"),
     (add_blob, "nothing needs it"),
     (add_elsewhere, "none of the specs has a destination in dst.example/elsewhere"),
     (add_document, "no node is it"),

@@ -285,7 +285,7 @@ def test_a_second_manifest_that_waits_keeps_waiting_for_a_part_that_is_sent_agai
 
 
 def test_a_tag_whose_manifest_was_taken_to_be_there_brings_it_back() -> None:
-    """The root and its blob were seen, the PUT by tag is refused for the blob: blob, then root, then the tag with it."""
+    """The root and its blob were seen, the PUT by tag is refused: blob, root, then the tag with it."""
     image = manifest("config")
     made = Bench(image)
     made.want("s:1", "a:2", image)

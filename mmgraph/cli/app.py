@@ -57,10 +57,18 @@ Of copy specs, saved plans, or the graph as JSON (JSON Schema 2020-12).
 
 Example: mmgraph schema specs > specs.schema.json
 """
+_VERIFY: Final = """Check that every destination holds its whole image.
+
+Asks for every manifest and blob of every closure, and believes nothing that it was not told now. Writes to no
+registry. Exits 0 where all is whole, 2 where something is missing.
+
+Example: mmgraph verify specs.json --format specs --out broken.json
+"""
 _COMMANDS: Final = (
     ("plan", "[SPECS...]", _PLAN),
     ("apply", "[SPECS... | PLAN]", _APPLY),
     ("graph", "[SPECS... | PLAN]", _GRAPH),
+    ("verify", "[SPECS...]", _VERIFY),
     ("serve", "[DIR]", _SERVE),
     ("schema", "[specs | plan | graph]", _SCHEMA),
 )

@@ -1,12 +1,19 @@
 """``mmgraph apply``: do it."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from mmgraph.cli import DONE, FAILED, INTERRUPTED
-from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, SpecsOrPlan
+from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
+
+if TYPE_CHECKING:
+    from mmgraph.cli.session import Looks, Session
+    from mmgraph.plan import Plan
+    from mmgraph.specs import CopySpec
+    from mmgraph.staleness import Stale
 
 
 def apply(
@@ -27,6 +34,7 @@ def apply(
         int | None,
         Parameter(metavar="N", validator=Number(gte=1), help="Start nothing new after so many failed specs."),
     ] = None,
+    repair: Repair = False,
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -34,22 +42,24 @@ def apply(
     """Carry out specs or a saved plan."""
     import sys
 
-    from mmgraph import staleness
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, wants_colour, width
-    from mmgraph.cli.session import Looks, Session, open_session
+    from mmgraph.cli.session import open_session
+    from mmgraph.errors import SpecError
     from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
-    from mmgraph.report.summary import summary_text
+    from mmgraph.report.summary import lacking_text, summary_text
     from mmgraph.report.text import plan_text
 
     chosen = load(specs, selection)
+    if repair and isinstance(chosen, Plan):
+        raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
 
     async def work(interrupts: Interrupts) -> int:
         account = None
         async with open_session(network, look.color) as session:
-            made, looks, stale = await prepared(session)
+            made, looks, stale = await _prepared(session, chosen, selection, exact=dry_run, repair=repair)
             todo = made.changes or made.count(Result.FAILED)
             if todo and not stale and not dry_run:
                 session.view.begin(made)
@@ -69,6 +79,7 @@ def apply(
             emit(plan_text(made, unfold=False, colour=colour, width=width()))
             return FAILED if made.count(Result.FAILED) else DONE
         if account is None:
+            emit(lacking_text(made, colour=colour))
             emit("mmgraph: nothing to do\n")
             return DONE
         emit(summary_text(account, made, colour=colour))
@@ -76,15 +87,27 @@ def apply(
             return DONE
         return INTERRUPTED if interrupts.count else FAILED
 
-    async def prepared(session: Session) -> tuple[Plan, Looks, tuple[staleness.Stale, ...]]:
-        if not isinstance(chosen, Plan):
-            made, looks = await session.compile(
-                chosen, exact=dry_run, require_platforms=selection.require_platforms
-            )
-            return made, looks, ()
-        for line in await staleness.drift(chosen, session.client):
-            session.warn(line)
-        looks, stale = await staleness.check(chosen, session.client, session.clock)
-        return staleness.settle(chosen, looks), looks, stale
-
     return run(work)
+
+
+async def _prepared(
+    session: "Session",
+    chosen: "Sequence[CopySpec] | Plan",
+    selection: Selection,
+    *,
+    exact: bool,
+    repair: bool,
+) -> "tuple[Plan, Looks, tuple[Stale, ...]]":
+    """The plan to carry out: compiled from specs, or the saved one with what has been reached meanwhile."""
+    from mmgraph import staleness
+    from mmgraph.plan import Plan
+
+    if not isinstance(chosen, Plan):
+        made, looks = await session.compile(
+            chosen, exact=exact, require_platforms=selection.require_platforms, repair=repair
+        )
+        return made, looks, ()
+    for line in await staleness.drift(chosen, session.client):
+        session.warn(line)
+    looks, stale = await staleness.check(chosen, session.client, session.clock)
+    return staleness.settle(chosen, looks), looks, stale

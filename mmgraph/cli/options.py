@@ -18,6 +18,15 @@ SpecsOrPlan = Annotated[
     str, Parameter(help="Files with copy specs, or one saved plan.", metavar="SPECS|PLAN", negative="")
 ]
 
+Repair = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Believe nothing: ask for every manifest and blob, of unchanged tags too, and send what is missing.",
+    ),
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from mmgraph.cli import CHANGES, DONE, FAILED
-from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, Specs
+from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, Specs
 
 
 def plan(
@@ -31,6 +31,7 @@ def plan(
             help="Print nothing: exit 2 where changes are pending.",
         ),
     ] = False,
+    repair: Repair = False,
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -54,6 +55,7 @@ def plan(
                 # A question is answered by the looks at the tags alone.
                 exact=not question or out is not None,
                 require_platforms=selection.require_platforms,
+                repair=repair,
             )
         show(made)
         if made.count(Result.FAILED):

@@ -59,7 +59,7 @@ class Session:
         self.view(Notice(None, message))
 
     async def compile(
-        self, specs: Sequence[CopySpec], *, exact: bool, require_platforms: bool
+        self, specs: Sequence[CopySpec], *, exact: bool, require_platforms: bool, repair: bool = False
     ) -> tuple[Plan, Looks]:
         """Read what must be read; return the plan, and what the destinations were seen to name."""
         registries = {spec.destination.repository.registry for spec in specs}
@@ -71,6 +71,7 @@ class Session:
             self.clock,
             self.view,
             exact=exact,
+            repair=repair,
             require_platforms=require_platforms,
             committed_only=self.network.committed_only() | set(filter(mounts_need_manifest, registries)),
         )

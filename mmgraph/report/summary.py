@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mmgraph.account import Account, End
-    from mmgraph.plan import Plan
+    from mmgraph.plan import Goal, Plan
 
 _KINDS = 5
 """Kinds of surprises that are named."""
@@ -33,7 +33,7 @@ def summary_text(account: Account, plan: Plan, *, colour: bool = False) -> str:
         ends = [end for end in account.ends if end.outcome == outcome]
         if ends:
             lines += [*_not_done(ends, words, colour), ""]
-    lines += _lacking(account.ends, colour)
+    lines += _lacking([end.goal for end in account.ends], colour)
     lines += _surprises(account.surprises)
     lines += _difference(account, plan)
     lines.append(summary_line(account))
@@ -64,12 +64,17 @@ def _not_done(ends: Sequence[End], words: str, colour: bool) -> Iterator[str]:
         yield from paragraph(safe(cause) or "no cause was given", _WIDTH, 6)
 
 
-def _lacking(ends: Sequence[End], colour: bool) -> Iterator[str]:
+def lacking_text(plan: Plan, *, colour: bool = False) -> str:
+    """The tags that lack platforms their specs list, where there is nothing else to say; empty where there are none."""
+    return "".join(f"{line}\n" for line in _lacking(plan.goals, colour))
+
+
+def _lacking(goals: Sequence[Goal], colour: bool) -> Iterator[str]:
     """Every tag that lacks platforms its spec lists, together where they lack the same."""
     groups: dict[str, list[str]] = {}
-    for end in ends:
-        if end.goal.missing:
-            groups.setdefault(listed(end.goal.missing), []).append(str(end.goal.spec.destination))
+    for goal in goals:
+        if goal.missing:
+            groups.setdefault(listed(goal.missing), []).append(str(goal.spec.destination))
     mark = paint("!", Style.MOVE, colour)
     for platforms, names in groups.items():
         if len(names) == 1:
@@ -93,8 +98,12 @@ def _surprises(surprises: Sequence[str]) -> Iterator[str]:
 
 
 def _difference(account: Account, plan: Plan) -> Iterator[str]:
+    """What the plan expected otherwise, and why, as far as people would see a difference."""
     bill = plan.bill
-    planned = (bill.downloaded, bill.uploaded, bill.mounted)
-    if planned != (account.downloaded, account.uploaded, account.mounted):
-        read, sent, mounted = map(size, planned)
-        yield f"The plan expected {read} to be read, {sent} sent and {mounted} mounted."
+    planned = tuple(map(size, (bill.downloaded, bill.uploaded, bill.mounted)))
+    if planned == tuple(map(size, (account.downloaded, account.uploaded, account.mounted))):
+        return
+    read, sent, mounted = planned
+    yield f"The plan expected {read} to be read, {sent} sent and {mounted} mounted."
+    if account.found:
+        yield f"{size(account.found)} turned out to be there already when its upload began."

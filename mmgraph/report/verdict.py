@@ -1,0 +1,41 @@
+"""A verification for people, and what is broken as copy specs. Decides nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mmgraph.report.words import safe, size
+
+if TYPE_CHECKING:
+    from mmgraph.specs import CopySpec
+    from mmgraph.verify import Verdict
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """What is not as it should be, spec by spec, and a last line with the counts."""
+    lines: list[str] = []
+    for spec in verdict.broken:
+        lines.append(safe(f"{spec.source} -> {spec.destination}"))
+        lines += [
+            safe(f"  {finding.what}: {finding.cause}") for finding in verdict.findings if finding.spec == spec
+        ]
+    broken = len(verdict.broken)
+    read = f", {size(verdict.bytes)} read" if verdict.bytes else ""
+    lines.append(
+        f"Verified {verdict.specs} specs: {verdict.specs - broken} whole, {broken} broken."
+        f" {verdict.manifests} manifests and {verdict.blobs} blobs asked for{read}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def verdict_specs(verdict: Verdict) -> str:
+    """The broken specs, one a line."""
+    return "".join(f"{json.dumps(_spec(spec))}\n" for spec in verdict.broken)
+
+
+def _spec(spec: CopySpec) -> dict[str, object]:
+    made: dict[str, object] = {"src": str(spec.source), "dst": str(spec.destination)}
+    if spec.platforms:
+        made["transform"] = {"limitPlatforms": [str(platform) for platform in spec.platforms]}
+    return made
