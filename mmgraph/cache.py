@@ -78,7 +78,9 @@ class DiskCache:
         except sqlite3.Error as error:
             self._give_up(error)
             return None
-        if row is None or not isinstance(row[0], bytes) or digest_of(row[0], digest.algorithm) != digest:
+        if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], str):
+            return None
+        if digest_of(row[0], digest.algorithm) != digest:
             return None
         return RawManifest(row[0], row[1])
 

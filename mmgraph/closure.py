@@ -16,6 +16,12 @@ from mmgraph.names import Digest, Platform
 from mmgraph.oci import DEPTH_LIMIT, TREE_LIMIT, Descriptor, Document, Index, parse
 from mmgraph.specs import CopySpec
 from mmgraph.store import ManifestCache, RawManifest
+from mmgraph.tasks import each
+
+CLOSURE_LIMIT = 64 * 1024 * 1024
+"""Bytes of one image's manifests and indexes at most."""
+_WIDTH = 64
+"""Manifests of one image that are read at once."""
 
 Fetch = Callable[[Digest], Awaitable[RawManifest]]
 """Reads one manifest by its digest; the bytes have been proven."""
@@ -125,29 +131,46 @@ class Documents(Mapping[Digest, Document]):
         return document
 
     async def load_closure(self, root: Digest, fetch: Fetch) -> None:
-        """Load every document below ``root``, level by level.
+        """Load every document below ``root``, level by level; the first that fails ends it.
 
-        Raises ``ContentError`` where a document is not what its descriptor says, or the tree is too deep or large.
+        Raises ``ContentError`` where a document is not what its descriptor says, or the tree is too deep or large:
+        by its documents, their bytes, or its entries, which a few indexes that list each other often multiply.
         """
         level = [await self.load(root, fetch)]
         seen = {root}
+        size = len(level[0].raw)
         for _ in range(DEPTH_LIMIT):
-            children = [
-                child
+            children = {
+                child.digest: child
                 for document in level
                 if isinstance(document, Index)
                 for child in document.children
                 if child.digest not in seen
-            ]
-            seen.update(child.digest for child in children)
+            }
+            seen.update(children)
+            size += sum(child.size for child in children.values())
             if not children:
+                self._refuse_too_many(root)
                 return
-            if len(seen) > TREE_LIMIT:
-                raise ContentError(f"{root} has more than {TREE_LIMIT} manifests")
-            level = await asyncio.gather(*(self.load(child.digest, fetch) for child in children))
-            for child, document in zip(children, level, strict=True):
+            if len(seen) > TREE_LIMIT or size > CLOSURE_LIMIT:
+                raise ContentError(
+                    f"{root} has more than {TREE_LIMIT} manifests, or {CLOSURE_LIMIT} bytes of them"
+                )
+            await each(children, lambda digest: self.load(digest, fetch), _WIDTH)
+            level = [self._documents[digest] for digest in children]
+            for child, document in zip(children.values(), level, strict=True):
                 _agree(child, document)
         raise ContentError(f"{root} nests indexes deeper than {DEPTH_LIMIT} levels")
+
+    def _refuse_too_many(self, root: Digest) -> None:
+        entries: dict[Digest, int] = {}
+        for document in walk(root, self._documents):
+            listed = document.manifests if isinstance(document, Index) else ()
+            entries[document.digest] = sum(1 + entries.get(child.digest, 0) for child in listed)
+        if entries[root] > TREE_LIMIT:
+            raise ContentError(
+                f"{root} has more than {TREE_LIMIT} entries, those of nested indexes counted each time"
+            )
 
 
 def _agree(descriptor: Descriptor, document: Document) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from mmgraph.closure import Documents, Image, Unread, blobs, walk
 from mmgraph.discover import Discovery
@@ -17,9 +17,10 @@ from mmgraph.evidence import Evidence, Look, Presence
 from mmgraph.observe import Observer
 from mmgraph.oci import Index, digest_of
 from mmgraph.plan import Plan, Planner
+from mmgraph.tasks import each
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Collection, Sequence
 
     from mmgraph.clock import Clock
     from mmgraph.names import Digest, Registry, Repository
@@ -31,8 +32,6 @@ _WIDTH = 256
 
 _FEW = 32
 """Unchanged images that are always worth a look for what they hold."""
-
-T = TypeVar("T")
 
 
 class Tree(NamedTuple):
@@ -49,19 +48,6 @@ class Question(NamedTuple):
     repository: Repository
     digest: Digest
     manifest: bool
-
-
-async def each(items: Iterable[T], work: Callable[[T], Awaitable[None]], width: int = _WIDTH) -> None:
-    """Await ``work`` for every item, ``width`` at a time; the first exception cancels the rest."""
-    queue = iter(items)
-
-    async def worker() -> None:
-        for item in queue:
-            await work(item)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(width):
-            group.create_task(worker())
 
 
 class Compiler:
@@ -105,15 +91,15 @@ class Compiler:
 
     async def plan(self) -> Plan:
         """Read what must be read and return the plan."""
-        await each(self._specs, self._survey)
-        await each(self._changed() if not self._exact else self._readable(), self._read)
+        await each(self._specs, self._survey, _WIDTH)
+        await each(self._changed() if not self._exact else self._readable(), self._read, _WIDTH)
         self._reconcile()
         if not self._repair:
             self._take_sources()
             await self._learn(self._old())
             await self._learn(self._unchanged())
         self._cache.flush()  # from here on a run may be killed, and the next one knows what this one read
-        await each(self._silent_repositories(), self._observer.ask_repository)
+        await each(self._silent_repositories(), self._observer.ask_repository, _WIDTH)
         if self._exact:
             await self._ask(self._open())
         planner = Planner(self.evidence, self._documents, self._committed_only)
@@ -128,7 +114,7 @@ class Compiler:
     async def _survey(self, spec: CopySpec) -> None:
         """Learn what the spec wants and what its destination names, both at once."""
         destination = spec.destination
-        name = destination.tag or str(destination.digest)
+        name = destination.name
         image, _ = await asyncio.gather(
             self._try(spec, self._discovery.image(spec)), self._observer.look(destination.repository, name)
         )
@@ -167,7 +153,7 @@ class Compiler:
     def _named(self, image: Image) -> Digest | None:
         """What the image's destination names now."""
         destination = image.spec.destination
-        return self.evidence.looks[destination.repository, destination.tag or str(destination.digest)].digest
+        return self.evidence.looks[destination.repository, destination.name].digest
 
     async def _learn(self, trees: Sequence[Tree]) -> None:
         """Read trees at the destination, and take what they list as evidence."""
@@ -177,7 +163,7 @@ class Compiler:
             if await self._observer.load(tree.repository, tree.root):
                 read.add(tree)
 
-        await each(trees, load)
+        await each(trees, load, _WIDTH)
         for tree in trees:
             if tree in read:
                 reason = f"listed by {tree.root.short}, which {tree.name} names"
@@ -254,7 +240,7 @@ class Compiler:
         """
         for image in self._changed():
             destination = image.spec.destination
-            name = (destination.repository, destination.tag or str(destination.digest))
+            name = (destination.repository, destination.name)
             look = self.evidence.looks[name]
             if look.digest is None or look.digest.algorithm == image.root.algorithm:
                 continue
@@ -299,7 +285,7 @@ class Compiler:
             work = self._observer.ask_manifest if question.manifest else self._observer.ask_blob
             answers[question] = await work(question.repository, question.digest)
 
-        await each(questions, ask)
+        await each(questions, ask, _WIDTH)
         for question in questions:
             if answers[question] is Presence.PRESENT:
                 self.evidence.hold(question.repository, question.digest, "found by HEAD")

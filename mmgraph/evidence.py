@@ -52,12 +52,17 @@ class Evidence:
         self._holders: dict[tuple[Registry, Digest], Repository] = {}
 
     def hold(self, repository: Repository, digest: Digest, reason: str) -> None:
-        """``digest`` is in ``repository``; the first reason stays."""
+        """``digest`` is in ``repository``; the first reason stays. The registry's own no outweighs what a list implies."""
+        if digest in self._lacks.get(repository, ()):
+            return
         self._holds.setdefault(repository, {}).setdefault(digest, reason)
         self._holders.setdefault((repository.registry, digest), repository)
 
     def lack(self, repository: Repository, digest: Digest) -> None:
         """The registry answered 404 for ``digest`` in ``repository``."""
+        self._holds.get(repository, {}).pop(digest, None)
+        if self._holders.get((repository.registry, digest)) == repository:
+            del self._holders[repository.registry, digest]
         self._lacks.setdefault(repository, set()).add(digest)
 
     def empty(self, repository: Repository) -> None:
@@ -66,11 +71,11 @@ class Evidence:
 
     def known(self, repository: Repository, digest: Digest) -> Known:
         """What is known of ``digest`` in ``repository``."""
+        if digest in self._lacks.get(repository, ()):
+            return _ABSENT
         reason = self._holds.get(repository, {}).get(digest)
         if reason is not None:
             return Known(Presence.PRESENT, reason)
-        if digest in self._lacks.get(repository, ()):
-            return _ABSENT
         return _REPOSITORY_ABSENT if repository in self._empty else UNKNOWN
 
     def holder(self, registry: Registry, digest: Digest) -> Repository | None:

@@ -177,6 +177,11 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
         return cls(repository, "latest" if tag is None and digest is None else tag, digest)
 
     @property
+    def name(self) -> str:
+        """What it is called in its repository: the tag, or where there is none, the digest."""
+        return self.tag or str(self.digest)
+
+    @property
     def goal(self) -> Reference:
         """What a destination promises: ``r:t`` and ``r:t@d`` are one destination."""
         return Reference(self.repository, self.tag) if self.tag else self

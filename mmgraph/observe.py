@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from mmgraph.closure import Documents, walk
 from mmgraph.errors import MmgraphError
 from mmgraph.evidence import Evidence, Look, Presence
+from mmgraph.names import Digest
 from mmgraph.oci import Index
 
 if TYPE_CHECKING:
     from mmgraph.clock import Clock
-    from mmgraph.names import Digest, Repository
+    from mmgraph.names import Repository
     from mmgraph.store import Destination, RawManifest
 
 
@@ -38,6 +39,8 @@ class Observer:
         except MmgraphError as error:
             self._evidence.failures[repository, name] = str(error)
             return
+        if resolved is None and ":" in name:  # a digest; no tag has a colon
+            self._evidence.lack(repository, Digest(name))
         digest = resolved.digest if resolved else None
         self._evidence.looks[repository, name] = Look(digest, self._clock.now())
         if resolved and resolved.manifest is not None:

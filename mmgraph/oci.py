@@ -408,12 +408,13 @@ def _media_type(content_type: str, fields: Mapping[str, object]) -> str:
     if sent in known:
         if stated in known and stated != sent:
             raise ContentError(f"sent as {sent}, but the document says {stated}")
-        return sent
+        # Docker's documents always state their type (distribution, manifest-v2-2.md): what states none is OCI's,
+        # whatever a registry calls it. Else one registry could decide how another's image is sent on.
+        return sent if stated else OCI_INDEX if sent in INDEX_TYPES else OCI_MANIFEST
     if stated:
         if stated not in known:
             raise ContentError(f"{quote(stated)} is not a manifest's type")
         return stated
-    # Docker's documents always state their type (distribution, manifest-v2-2.md): what states none is OCI's.
     if fields.keys() & _INDEX_FIELDS:
         return OCI_INDEX
     if fields.keys() & _MANIFEST_FIELDS:

@@ -13,6 +13,7 @@ import msgspec
 
 from mmgraph.bill import Bill, Share, Tally
 from mmgraph.closure import Image, Unread, walk
+from mmgraph.errors import ContentError
 from mmgraph.evidence import Evidence, Presence
 from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Platform, Registry, Repository
@@ -158,7 +159,7 @@ class Planner:
         """Add an image and all it takes. ``closure=False``: it is unchanged, and what it consists of was not read."""
         destination = image.spec.destination
         repository = destination.repository
-        look = self._evidence.looks.get((repository, destination.tag or str(image.root)))
+        look = self._evidence.looks.get((repository, destination.name))
         old = look.digest if look else None
         root = self._add_closure(image) if closure else None
         node = self._add_tag(image, root, old) if destination.tag else root
@@ -192,7 +193,10 @@ class Planner:
         document = self._documents.get(digest)
         if not isinstance(document, Index):
             return None
-        entries = platforms_of(document, self._documents)
+        try:
+            entries = platforms_of(document, self._documents)
+        except ContentError:
+            return None  # an old tag may name a tree that mmgraph would not copy
         return {entry.label for entry in entries if entry.label and not entry.descriptor.is_index}
 
     def _add_tag(self, image: Image, root: Node | None, old: Digest | None) -> Node:

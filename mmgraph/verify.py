@@ -14,18 +14,21 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from mmgraph.closure import Documents, Image, blobs, walk
-from mmgraph.compile import each
 from mmgraph.discover import Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
 from mmgraph.specs import CopySpec
 from mmgraph.store import Destination, Limits, Source
+from mmgraph.tasks import each
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from mmgraph.names import Digest, Repository
     from mmgraph.store import ManifestCache
+
+_WIDTH = 64
+"""Specs that are looked at at once."""
 
 
 class Level(StrEnum):
@@ -98,7 +101,7 @@ class Verifier:
 
     async def verify(self) -> Verdict:
         """Look at every closure; what cannot be looked at is a finding too."""
-        await each(self._specs, self._verify)
+        await each(self._specs, self._verify, _WIDTH)
         findings = [finding for spec in self._specs for finding in self._found[spec]]
         return Verdict(len(self._specs), self._manifests, self._blobs, self._bytes, findings)
 

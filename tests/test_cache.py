@@ -80,3 +80,16 @@ def test_a_cache_in_memory_keeps_and_misses() -> None:
     cache = MemoryCache()
     cache.put(DIGEST, MANIFEST)
     assert (MANIFEST, None) == (cache.get(DIGEST), cache.get(digest_of(b"")))
+
+
+def test_an_entry_without_a_type_is_a_miss(tmp_path: Path) -> None:
+    """A row that somebody spoilt is no reason to fail."""
+    import sqlite3  # noqa: PLC0415
+
+    with DiskCache(tmp_path / "m.sqlite", print) as cache:
+        cache.put(DIGEST, MANIFEST)
+    with sqlite3.connect(tmp_path / "m.sqlite") as connection:
+        connection.execute("UPDATE manifest SET media_type = NULL")
+    connection.close()
+    with DiskCache(tmp_path / "m.sqlite", print) as cache:
+        assert cache.get(DIGEST) is None

@@ -8,7 +8,7 @@ from mmgraph.cache import MemoryCache
 from mmgraph.closure import Documents, blobs, walk
 from mmgraph.errors import ContentError, RegistryError
 from mmgraph.names import Digest
-from mmgraph.oci import DEPTH_LIMIT, Document, Index
+from mmgraph.oci import DEPTH_LIMIT, OCI_MANIFEST, Document, Index
 from mmgraph.store import RawManifest
 from tests.support.making import digest, index, manifest
 
@@ -107,3 +107,36 @@ async def test_a_tree_that_is_too_deep_is_refused() -> None:
     assert isinstance(chain[-1], Index)
     with pytest.raises(ContentError, match="deeper"):
         await Documents(MemoryCache()).load_closure(chain[-1].digest, Registry(*chain).fetch)
+
+
+async def test_indexes_that_list_each_other_often_are_refused() -> None:
+    """Six indexes, each listing the next twenty times, are 20^6 entries: refused for that image alone."""
+    chain: list[Document] = [manifest("leaf")]
+    for _ in range(5):
+        entry = {"mediaType": chain[-1].media_type, "digest": chain[-1].digest, "size": len(chain[-1].raw)}
+        chain.append(index([], manifests=[entry] * 20))
+    with pytest.raises(ContentError, match="more than 100000 entries"):
+        await Documents(MemoryCache()).load_closure(chain[-1].digest, Registry(*chain).fetch)
+
+
+async def test_the_first_child_that_is_missing_ends_the_reading() -> None:
+    """Of a thousand absent children a bounded number is asked for."""
+    children = [manifest(f"c{number}") for number in range(1000)]
+    whole = index(children)
+    registry = Registry(whole)
+    with pytest.raises(RegistryError):
+        await Documents(MemoryCache()).load_closure(whole.digest, registry.fetch)
+    assert len(registry.asked) < 150
+
+
+async def test_more_bytes_of_manifests_than_an_image_can_need_are_refused() -> None:
+    """The sizes that an index states are enough to refuse it; nothing of that is read."""
+    entries = [
+        {"mediaType": OCI_MANIFEST, "digest": f"sha256:{number:064x}", "size": 4 * 1024 * 1024}
+        for number in range(20)
+    ]
+    whole = index([], manifests=entries)
+    registry = Registry(whole)
+    with pytest.raises(ContentError, match="bytes of them"):
+        await Documents(MemoryCache()).load_closure(whole.digest, registry.fetch)
+    assert [whole.digest] == registry.asked

@@ -49,3 +49,11 @@ def test_a_holder_is_of_the_same_registry() -> None:
         evidence.holder(Registry("r.example"), DIGEST),
         evidence.holder(Registry("t.example"), DIGEST),
     )
+
+
+def test_a_registry_s_own_no_outweighs_what_a_list_implies() -> None:
+    """A child that an index lists, and that answers 404 by its digest, is absent."""
+    evidence = Evidence()
+    evidence.hold(REPOSITORY, DIGEST, "listed by sha256:aaa, which v1 names")
+    evidence.lack(REPOSITORY, DIGEST)
+    assert Presence.ABSENT is evidence.known(REPOSITORY, DIGEST).presence

@@ -180,7 +180,7 @@ class TestParse:
             ("", manifest(mediaType=None, schemaVersion=None), OCI_MANIFEST),
             ("", index_fields(mediaType=None), OCI_INDEX),
             ("", index_fields(mediaType=DOCKER_LIST), DOCKER_LIST),
-            (DOCKER_LIST, index_fields(mediaType=None), DOCKER_LIST),
+            (DOCKER_LIST, index_fields(mediaType=None), OCI_INDEX),
             (OCI_MANIFEST, manifest(layers=None), OCI_MANIFEST),
         ],
     )

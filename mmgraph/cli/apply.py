@@ -1,6 +1,5 @@
 """``mmgraph apply``: do it."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -10,6 +9,8 @@ from mmgraph.cli import DONE, FAILED, INTERRUPTED
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmgraph.cli.session import Looks, Session
     from mmgraph.plan import Plan
     from mmgraph.specs import CopySpec
