@@ -117,15 +117,6 @@ class Graph:
             self.check()
         return order
 
-    def path_weights(self, weight: Callable[[Node], int]) -> dict[Node, int]:
-        """For each node the heaviest way from it, itself included, to a node that nothing comes after."""
-        longest: dict[Node, int] = {}
-        for node in reversed(self.order()):
-            longest[node] = weight(node) + max(
-                (longest[then] for then in self._digraph.succ[node]), default=0
-            )
-        return longest
-
     def dependants(self, nodes: Iterable[Node]) -> set[Node]:
         """All that directly or indirectly needs one of ``nodes``; what is only ordered after them is not in it."""
         return self._reach(nodes, self.after)

@@ -79,12 +79,6 @@ def test_order_refuses_a_cycle() -> None:
         graph("ab", "bc", "cb").order()
 
 
-def test_path_weights_are_the_heaviest_way_to_an_end() -> None:
-    """With one a node, ``a -> b -> c`` and ``a -> d`` weigh 3, 2, 1 and 1."""
-    weights = graph("ab", "bc", "ad").path_weights(lambda _: 1)
-    assert {"a": 3, "b": 2, "c": 1, "d": 1} == {key.name: weight for key, weight in weights.items()}
-
-
 def test_edges_and_counts_are_those_that_were_joined() -> None:
     """Three edges in, three edges out."""
     made = graph("ab", "b-c", "ac")
