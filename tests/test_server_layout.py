@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import time
 import tracemalloc
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -388,3 +389,91 @@ async def test_blobs_are_not_held_in_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
 
     assert peak < 16 << 20
+
+
+@contextmanager
+def room(length: int) -> Iterator[None]:
+    """Let no file of this process grow beyond ``length``: a write takes a part and fails, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_upload_that_does_not_fit(
+    tmp_path: Path, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A session whose write failed is gone with its bytes, so that nobody goes on in the middle of a piece."""
+    async with serving(tmp_path) as (server, client):
+        location = (await client.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
+        data = os.urandom(300_000)
+        with room(100_001), caplog.at_level(logging.CRITICAL, "mmgraph.server"):
+            reply = await client.ask(method, f"{location}?digest={digest_of(data)}", data)
+
+        assert (500, "UNKNOWN", 0) == (reply.status, reply.code, server.open_sessions)
+        assert 404 == (await client.ask("GET", location)).status
+        assert [] == list(files(tmp_path))
+
+
+async def test_whole_blob_that_does_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A POST with its bytes that fails leaves nothing, and can be repeated."""
+    async with serving(tmp_path) as (_, client):
+        data = os.urandom(300_000)
+        path = f"/v2/a/blobs/uploads/?digest={digest_of(data)}"
+        with room(100_001), caplog.at_level(logging.CRITICAL, "mmgraph.server"):
+            assert 500 == (await client.ask("POST", path, data)).status
+        assert [] == list(files(tmp_path))
+
+        assert 201 == (await client.ask("POST", path, data)).status
+
+
+async def test_file_of_another_length(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An upload whose file is not as long as what was sent is no blob, whatever its hash was to be."""
+    async with serving(tmp_path) as (_, client):
+        location = (await client.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
+        await client.ask("PATCH", location, b"content")
+        next(path for path in (tmp_path / ".uploads").iterdir() if path.stat().st_size).write_bytes(b"con")
+        with caplog.at_level(logging.CRITICAL, "mmgraph.server"):
+            reply = await client.ask("PUT", f"{location}?digest={digest_of(b'content')}")
+
+        assert 500 == reply.status
+        assert 404 == (await client.ask("HEAD", f"/v2/a/blobs/{digest_of(b'content')}")).status
+
+
+async def test_blob_that_finds_no_place(tmp_path: Path) -> None:
+    """An upload that cannot be brought to its place leaves no file behind."""
+    (tmp_path / "a").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    async with serving(tmp_path) as (server, client):
+        location = (await client.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
+        reply = await client.ask("PUT", f"{location}?digest={digest_of(b'content')}", b"content")
+
+        assert (400, 0) == (reply.status, server.open_sessions)
+        assert [] == list(files(tmp_path))
+
+
+async def test_manifest_that_does_not_fit(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A manifest that could not be written leaves no file behind."""
+    async with serving(tmp_path) as (_, client):
+        config = await client.push_blob("a", b"{}")
+        before = list(files(tmp_path))
+        document = image(config, config, annotations={"k": "v" * 20_000})
+        with room(10_000), caplog.at_level(logging.CRITICAL, "mmgraph.server"):
+            assert 500 == (await client.push_manifest("a", "1", document)).status
+
+    assert before == list(files(tmp_path))
+
+
+async def test_failing_files_are_one_line_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the system says of a full disk is logged without a traceback."""
+    async with serving(tmp_path) as (_, client):
+        with room(0):
+            await client.ask("POST", f"/v2/a/blobs/uploads/?digest={digest_of(b'content')}", b"content")
+
+    assert ["cannot answer POST POST upload: File too large"] == [one.getMessage() for one in caplog.records]
+    assert [None] == [one.exc_info for one in caplog.records]

@@ -142,6 +142,10 @@ class RegistryServer:
             answer = Refusal(400, Code.NAME_INVALID, str(error)).answer()
         except (ConnectionError, asyncio.CancelledError):
             raise
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            _LOGGER.error("cannot answer %s %s: %s", exchange.request.method, exchange.target.kind, reason)
+            answer = Refusal(500, Code.UNKNOWN, f"the registry's files failed: {reason}").answer()
         except Exception:
             _LOGGER.exception("cannot answer %s %s", exchange.request.method, exchange.target.kind)
             answer = Refusal(500, Code.UNKNOWN, "the registry failed").answer()

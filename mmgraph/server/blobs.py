@@ -172,10 +172,18 @@ class Blobs:
         try:
             async for piece in exchange.body():
                 self._session(exchange)  # it may be cancelled while its bytes come
-                session.upload.write(piece)
+                self._write(session, piece)
         finally:
             session.busy = False
         self._session(exchange)
+
+    def _write(self, session: _Session, piece: bytes) -> None:
+        try:
+            session.upload.write(piece)
+        except BaseException:
+            # How much of the piece was taken nobody knows: there is no offset to go on from.
+            del self._sessions[session.name]
+            raise
 
     def _commit(self, repository: str, upload: Upload, digest: Digest) -> Answer:
         if not upload.commit(digest):

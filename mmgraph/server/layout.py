@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import stat
 import time
-import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -21,6 +20,7 @@ import msgspec
 from mmgraph.errors import SpecError
 from mmgraph.names import Digest, Repository
 from mmgraph.server.documents import DOCKER_LIST, INDEX, LIMIT, parse
+from mmgraph.server.uploads import FileUpload, Uploads
 from mmgraph.store import RawManifest
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ _EMPTY_INDEX: Final = (
 )
 # A repository x/blobs or x/index.json would lie inside the layout of x.
 _RESERVED: Final = frozenset({"blobs", "index.json", "oci-layout"})
-_UPLOADS: Final = ".uploads"
-"""No repository starts with a dot, so this directory beside them is free for bytes without a digest."""
 _FORGOTTEN: Final = 24 * 3600
 """Seconds after which an upload that another run left behind is removed."""
 
@@ -75,50 +73,6 @@ class _Layout(msgspec.Struct):
     types: dict[Digest, str]
 
 
-class _FileUpload:
-    def __init__(self, storage: LayoutStorage, repository: str, algorithm: str, path: Path) -> None:
-        self._storage = storage
-        self._repository = repository
-        self._algorithm = algorithm
-        self._path = path
-        self._hash = hashlib.new(algorithm)
-        self._file: BinaryIO | None = None
-        self._size = 0
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def _opened(self) -> BinaryIO:
-        if self._file is None:
-            self._path.parent.mkdir(exist_ok=True)
-            self._file = self._path.open("xb")
-        return self._file
-
-    def write(self, data: bytes) -> None:
-        self._opened().write(data)
-        self._hash.update(data)
-        self._size += len(data)
-
-    def commit(self, digest: Digest) -> bool:
-        self._opened().close()
-        if digest.algorithm == self._algorithm:
-            actual = self._hash.hexdigest()
-        else:
-            with self._path.open("rb") as file:
-                actual = hashlib.file_digest(file, digest.algorithm).hexdigest()
-        if actual != digest.hex:
-            self.abandon()
-            return False
-        self._path.replace(self._storage.prepare_blob(self._repository, digest))
-        return True
-
-    def abandon(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._path.unlink(missing_ok=True)
-
-
 class LayoutStorage:
     """Repositories as OCI layouts under ``directory``, which is made where it is missing.
 
@@ -133,7 +87,8 @@ class LayoutStorage:
         if (self._root / "oci-layout").exists():
             raise SpecError(f"{directory} is one OCI layout: serve the directory above it")
         self._layouts: dict[str, _Layout] = {}
-        for left in (self._root / _UPLOADS).glob("*"):
+        self._uploads = Uploads(self._root)
+        for left in (self._root / ".uploads").glob("*"):
             if left.lstat().st_mtime < time.time() - _FORGOTTEN:
                 left.unlink()
 
@@ -173,20 +128,18 @@ class LayoutStorage:
             return False
         if self.blob_size(target, digest) is not None:
             return True
-        path = self.prepare_blob(target, digest)
+        path = self._prepare_blob(target, digest)
         try:
             path.hardlink_to(held)
         except OSError:
-            copy = self._upload_path()
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copyfile(held, copy)
-            copy.replace(path)
+            with self._uploads.replacing(path) as copy:
+                shutil.copyfile(held, copy)
         return True
 
     def upload(self, repository: str, algorithm: str = "sha256") -> Upload:
         """Start an upload; nothing is made before its first byte, and no repository before its end."""
         self._directory(repository)
-        return _FileUpload(self, repository, algorithm, self._upload_path())
+        return FileUpload(self._uploads.path(), algorithm, partial(self._prepare_blob, repository))
 
     def manifest(self, repository: str, digest: Digest) -> RawManifest | None:
         """Return the manifest and the media type it was put with, None where it is not there."""
@@ -209,7 +162,7 @@ class LayoutStorage:
         self, repository: str, digest: Digest, manifest: RawManifest, tags: Collection[str] = ()
     ) -> None:
         """Keep a manifest and make each of ``tags`` name it: the blob first, then index.json by a rename."""
-        path = self.prepare_blob(repository, digest)
+        path = self._prepare_blob(repository, digest)
         if self._regular(path) is None:
             self._write(path, manifest.raw)
         layout = self._layout(repository)
@@ -226,7 +179,16 @@ class LayoutStorage:
         layout.tags.update(dict.fromkeys(tags, digest))
         self._layouts[repository] = layout
 
-    def prepare_blob(self, repository: str, digest: Digest) -> Path:
+    def _directory(self, repository: str) -> Path:
+        if not _is_repository(repository):
+            raise SpecError(f"{repository} cannot be a repository in a directory of OCI layouts")
+        return self._root / repository
+
+    def _blob(self, repository: str, digest: Digest) -> Path:
+        digest = Digest.parse(digest)
+        return self._directory(repository) / "blobs" / digest.algorithm / digest.hex
+
+    def _prepare_blob(self, repository: str, digest: Digest) -> Path:
         """Return where the blob's file belongs, after making the layout around it."""
         path, directory = self._blob(repository, digest), self._directory(repository)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -237,15 +199,6 @@ class LayoutStorage:
                 self._write(directory / name, content)
         return path
 
-    def _directory(self, repository: str) -> Path:
-        if not _is_repository(repository):
-            raise SpecError(f"{repository} cannot be a repository in a directory of OCI layouts")
-        return self._root / repository
-
-    def _blob(self, repository: str, digest: Digest) -> Path:
-        digest = Digest.parse(digest)
-        return self._directory(repository) / "blobs" / digest.algorithm / digest.hex
-
     def _regular(self, path: Path) -> os.stat_result | None:
         """Return what is known of a regular file that no symbolic link leads to."""
         try:
@@ -254,14 +207,10 @@ class LayoutStorage:
             return None
         return found if stat.S_ISREG(found.st_mode) and os.path.realpath(path) == str(path) else None
 
-    def _upload_path(self) -> Path:
-        return self._root / _UPLOADS / uuid.uuid4().hex
-
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file in one step: nobody ever sees half of it."""
-        half = path.with_name(f".{uuid.uuid4().hex}")
-        half.write_bytes(data)
-        half.replace(path)
+        with self._uploads.replacing(path) as half:
+            half.write_bytes(data)
 
     def _read(self, repository: str, digest: Digest) -> bytes | None:
         size = self.blob_size(repository, digest)

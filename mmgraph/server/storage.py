@@ -26,11 +26,11 @@ class Upload(Protocol):
         ...
 
     def write(self, data: bytes) -> None:
-        """Append ``data``."""
+        """Append ``data``; where that raises, the upload has ended as if it were abandoned."""
         ...
 
     def commit(self, digest: Digest) -> bool:
-        """End the upload: keep the bytes as the blob ``digest``, or drop them and say False."""
+        """End the upload: keep the bytes as the blob ``digest``, or drop them and say False (or raise)."""
         ...
 
     def abandon(self) -> None:
