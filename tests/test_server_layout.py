@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
+RESERVED = ("oci-layout", "index.json", "blobs")
+
+
 @asynccontextmanager
 async def serving(directory: Path) -> AsyncIterator[tuple[RegistryServer, Client]]:
     """Serve a directory and open a client."""
@@ -273,21 +276,20 @@ def test_directory_that_is_a_layout(tmp_path: Path) -> None:
         LayoutStorage(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["a/blobs", "a/blobs/sha256", "a/index.json", "a/oci-layout/b"])
-async def test_repository_inside_another(tmp_path: Path, name: str) -> None:
-    """A repository whose files would lie inside another's is refused."""
+@pytest.mark.parametrize("name", ["a/blobs", "a/blobs/sha256", "a/index.json", "a/oci-layout/b", *RESERVED])
+async def test_reserved_repository(tmp_path: Path, name: str) -> None:
+    """A repository called like a part of a layout, or lying in one, is refused."""
     async with serving(tmp_path) as (_, client):
         reply = await client.ask("POST", f"/v2/{name}/blobs/uploads/")
 
         assert (400, "NAME_INVALID") == (reply.status, reply.code)
 
 
-async def test_repository_called_blobs(tmp_path: Path) -> None:
-    """A repository may be called like a directory of layouts where it lies in none."""
-    async with serving(tmp_path) as (server, client):
-        await client.push_image("blobs", "1")
+def test_directory_called_like_the_file_of_a_layout(tmp_path: Path) -> None:
+    """A directory called oci-layout makes no layout of the directory that it lies in."""
+    (tmp_path / "oci-layout").mkdir()
 
-        assert ["blobs"] == list(server.storage.repositories())
+    assert [] == LayoutStorage(tmp_path).repositories()
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc", "a/../../out", ".uploads", ""])

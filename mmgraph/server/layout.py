@@ -34,7 +34,8 @@ _LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
 _EMPTY_INDEX: Final = (
     b'{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}'
 )
-# A repository x/blobs or x/index.json would lie inside the layout of x.
+# A repository x/blobs or x/index.json would lie inside the layout of x, and one called oci-layout would make
+# the directory look like one layout.
 _RESERVED: Final = frozenset({"blobs", "index.json", "oci-layout"})
 _FORGOTTEN: Final = 24 * 3600
 """Seconds after which an upload that another run left behind is removed."""
@@ -84,7 +85,7 @@ class LayoutStorage:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._root = directory.resolve()
-        if (self._root / "oci-layout").exists():
+        if (self._root / "oci-layout").is_file():
             raise SpecError(f"{directory} is one OCI layout: serve the directory above it")
         self._layouts: dict[str, _Layout] = {}
         self._uploads = Uploads(self._root)
@@ -97,7 +98,7 @@ class LayoutStorage:
         found = []
         for path, directories, files in os.walk(self._root):
             name = Path(path).relative_to(self._root).as_posix()
-            directories[:] = [one for one in directories if one != "blobs" or name == "."]
+            directories[:] = [one for one in directories if one not in _RESERVED]
             if "index.json" in files and name != "." and _is_repository(name) and self.holds(name):
                 found.append(name)
         return sorted(found)
@@ -305,4 +306,4 @@ def _is_repository(name: str) -> bool:
         path = Repository.parse(f"localhost/{name}").path
     except SpecError:
         return False
-    return path == name and not _RESERVED.intersection(name.split("/")[1:])
+    return path == name and not _RESERVED.intersection(name.split("/"))
