@@ -317,15 +317,20 @@ async def test_symbolic_links_are_not_followed(tmp_path: Path, link: str) -> Non
         assert 404 == (await client.ask("GET", f"/v2/a/blobs/{digest}")).status
 
 
-async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> None:
-    """A push into a repository behind a symbolic link is refused."""
+@pytest.mark.parametrize("link", ["a", "a/sub", "a/sub/blobs", "a/sub/blobs/sha256"])
+@pytest.mark.parametrize("end", ["outside", "nowhere"])
+async def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path, link: str, end: str) -> None:
+    """A push into a repository behind a symbolic link is refused, and makes no file or directory there."""
     (tmp_path / "outside").mkdir()
     async with serving(tmp_path / "root") as (_, client):
-        (tmp_path / "root" / "a").symlink_to(tmp_path / "outside")
-        path = f"/v2/a/blobs/uploads/?digest={digest_of(b'content')}"
+        place = tmp_path / "root" / link
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(tmp_path / end)
+        path = f"/v2/a/sub/blobs/uploads/?digest={digest_of(b'content')}"
 
         assert 400 == (await client.ask("POST", path, b"content")).status
-    assert [] == list(files(tmp_path / "outside"))
+    assert [] == list((tmp_path / "outside").iterdir())
+    assert not (tmp_path / "nowhere").exists()
 
 
 async def test_index_that_is_a_symbolic_link(tmp_path: Path) -> None:

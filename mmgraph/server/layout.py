@@ -192,9 +192,11 @@ class LayoutStorage:
     def _prepare_blob(self, repository: str, digest: Digest) -> Path:
         """Return where the blob's file belongs, after making the layout around it."""
         path, directory = self._blob(repository, digest), self._directory(repository)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if os.path.realpath(path.parent) != str(path.parent):
+        # Before mkdir, which follows links and would make directories outside the root.
+        nearest = next(one for one in path.parents if os.path.lexists(one))
+        if os.path.realpath(nearest) != str(nearest):
             raise SpecError(f"{repository} is reached through a symbolic link")
+        path.parent.mkdir(parents=True, exist_ok=True)
         for name, content in (("oci-layout", _LAYOUT), ("index.json", _EMPTY_INDEX)):
             if not (directory / name).exists():
                 self._write(directory / name, content)
