@@ -174,9 +174,7 @@ def read(raw: bytes) -> Plan:
         if head.format != FORMAT:
             _refuse("$.format", f"it is {quote(head.format)}, not {quote(FORMAT)}: this is something else")
         if head.version != VERSION:
-            _refuse(
-                "$.version", f"it is {head.version}, and this mmgraph reads {VERSION}: make the plan anew"
-            )
+            _refuse("$.version", f"it is {head.version}, and this mmgraph reads {VERSION}")
         saved = msgspec.json.decode(raw, type=_Saved)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError(f"the saved plan cannot be read: {error}") from None
@@ -353,8 +351,11 @@ class _Reader:
     def _add_node(self, saved: _Node) -> None:
         repository = self._repository(saved.repository)
         if saved.kind is Kind.TAG:
-            reference = Reference.parse(f"{repository}:{saved.name}")
-            node = Node(saved.kind, repository, reference.tag or "")
+            text = f"{repository}:{saved.name}"
+            reference = Reference.parse(text)
+            if reference.tag is None or str(reference) != text or reference.digest is not None:
+                raise SpecError(f"{quote(saved.name)} is not a tag")
+            node = Node(saved.kind, repository, reference.tag)
         else:
             node = Node(saved.kind, repository, Digest.parse(saved.name))
         if node in self._steps:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mmgraph.errors import SpecError
+from mmgraph.errors import ContentError, SpecError
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest
-from mmgraph.oci import Index
+from mmgraph.oci import Index, limit_platforms
 from mmgraph.plan import Action, Result, is_done
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ class Soundness:
             raise SpecError(f"{step.action} is not for a {node.kind}")
         if step.source is not None and step.source not in self._sources[node.repository]:
             raise SpecError(f"none of the specs copies from {step.source} to {node.repository}")
+        if node.kind is not Kind.TAG and (step.target, step.old) != (None, None):
+            # An execution may take a step with a target for a tag's, and write it.
+            raise SpecError(f"only a tag names something, and it is a {node.kind}")
         if (step.mount_from is not None) != (step.action is Action.MOUNT):
             raise SpecError("a place to mount from belongs to a mount, and to nothing else")
         needs = {first for first, edge in self._graph.before(node) if edge is Edge.NEED}
@@ -129,7 +132,10 @@ class Soundness:
         if node is None:
             if goal.result is not Result.UNCHANGED or spec.destination.tag:
                 raise SpecError("it has no node")
+            if goal.old != root:
+                raise SpecError("it is unchanged, and its destination names something else")
             return
+        self._check_limits(goal, root)
         step = self._steps[node]
         repository, tag = spec.destination.repository, spec.destination.tag
         if tag:
@@ -147,3 +153,20 @@ class Soundness:
             fits = is_done(step) == (goal.result is Result.UNCHANGED)
         if not expected or not fits:
             raise SpecError(f"{node} with {step.action} is not its end")
+
+    def _check_limits(self, goal: Goal, root: Digest) -> None:
+        """Check that a root that differs from the source's is an index with the spec's platforms and no others."""
+        document = self._documents.get(root)
+        if document is None:
+            return  # a tag that is unchanged needs nothing, and nothing is written for it
+        platforms = goal.spec.platforms
+        if not platforms or not isinstance(document, Index):
+            if goal.trimmed:
+                raise SpecError(f"its root {root} is no index, and yet said to be limited")
+            return
+        try:
+            limited = limit_platforms(document, platforms, self._documents)
+        except (SpecError, ContentError) as error:
+            raise SpecError(f"its root {root} is not what its platforms limit: {error}") from None
+        if (limited.root.digest, limited.missing) != (root, goal.missing):
+            raise SpecError(f"its root {root} is not what its platforms limit")

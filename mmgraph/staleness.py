@@ -42,7 +42,8 @@ class Stale(msgspec.Struct, frozen=True):
 async def check(plan: Plan, destination: Destination, clock: Clock) -> tuple[Looks, tuple[Stale, ...]]:
     """Look at every destination; return what each names, and those where the plan no longer holds.
 
-    It holds where a name points at what the plan expects, and where it points at what it shall already.
+    It holds where a name points at what the plan expects, and where it points at what it shall already. What is
+    unchanged has no work in the plan, so it must be as it shall.
     Raises ``RegistryError`` or ``NetworkError`` where a name cannot be looked at.
     """
     goals = [goal for goal in plan.goals if goal.result is not Result.FAILED]
@@ -61,9 +62,10 @@ async def check(plan: Plan, destination: Destination, clock: Clock) -> tuple[Loo
     found = await asyncio.gather(*map(look, goals))
     looks = {_name(goal): each for goal, each in zip(goals, found, strict=True)}
     stale = tuple(
-        Stale(goal.spec.destination, goal.old, each.digest)
+        Stale(goal.spec.destination, expected, each.digest)
         for goal, each in zip(goals, found, strict=True)
-        if each.digest not in (goal.old, goal.root)
+        if each.digest
+        not in (expected := goal.root if goal.result is Result.UNCHANGED else goal.old, goal.root)
     )
     return looks, stale
 

@@ -196,6 +196,16 @@ async def test_the_json_of_a_plan_is_what_is_saved(tmp_path: Path, tiny_fleet: F
     assert ((tmp_path / "mirror.plan").read_text(), 0) == (shown.out, applied.code)
 
 
+async def test_a_plan_that_was_spoiled_is_named(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """The file that cannot be carried out, and what to do."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        made.write("mirror.plan", '{"format": "mmgraph-plan", "version": 1')
+        done = await made.run("apply", "mirror.plan")
+    assert (1, "") == done[:2]
+    assert done.err.startswith("mmgraph: mirror.plan: the saved plan cannot be read: "), done.err
+    assert done.err.endswith("; make it anew with mmgraph plan --out\n"), done.err
+
+
 async def test_a_stale_plan_sends_nothing(tmp_path: Path, tiny_fleet: Fleet) -> None:
     """Exit 1, and each stale tag is named with what was expected and what was found."""
     async with mirror(tmp_path, tiny_fleet) as made:

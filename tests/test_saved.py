@@ -242,6 +242,11 @@ def cycle(saved: Any) -> None:
     saved["edges"].append([then, first, "need"])
 
 
+def claim_limits(saved: Any) -> None:
+    """Say that a manifest is what platforms leave of an index that never was."""
+    saved["specs"][0] |= {"platforms": ["linux/amd64"], "sourceDigest": "sha256:" + "0" * 64}
+
+
 UNSOUND = [
     (change("specs.0.dst", "evil.example/a:1"), "none of the specs has a destination in dst.example/a"),
     (change("specs.0.src", "evil.example/a:1"), "none of the specs copies from src.example/a"),
@@ -277,6 +282,11 @@ UNSOUND = [
     (node("tag", action="move"), "move does not fit"),
     (node("tag", name="a b"), "is not a tag"),
     (node("tag", name="2"), "is not its end"),
+    (node("tag", name="1@sha256:" + "0" * 64), "is not a tag"),
+    (node("blob", target="sha256:" + "0" * 64), "only a tag names something"),
+    (node("blob", old="sha256:" + "0" * 64), "only a tag names something"),
+    (node("manifest", target="sha256:" + "0" * 64), "only a tag names something"),
+    (claim_limits, "is no index, and yet said to be limited"),
     (lambda saved: mounted(saved).update(mountFrom="dst.example/else"), "cannot be mounted from"),
     (lambda saved: mounted(saved).update(mountFrom="src.example/a"), "cannot be mounted from"),
     (lambda saved: mounted(saved).update(mountFrom="dst.example/b"), "cannot be mounted from"),
@@ -307,6 +317,47 @@ def test_what_no_planner_writes_is_refused(spoil: Callable[[Any], None], message
     spoil(saved)
     with pytest.raises(SpecError, match=message):
         read(msgspec.json.encode(without_nothing(saved)))
+
+
+def limited() -> Any:
+    """A saved plan of an index that was limited to one of its platforms and lacks another."""
+    whole = index(
+        {"linux/amd64": manifest("config", "layer"), "linux/arm64": manifest("config-arm", "layer")}
+    )
+    documents = {
+        child.digest: child for child in (manifest("config", "layer"), manifest("config-arm", "layer"))
+    }
+    wanted = spec("f:1", "f:1", "linux/arm64", "linux/s390x")
+    root = limit_platforms(whole, wanted.platforms, documents)
+    planner = Planner(Evidence(), {**documents, **root.rewritten, root.root.digest: root.root})
+    planner.add(Image(wanted, whole.digest, root.root.digest, root.missing))
+    return json.loads(write(planner.finish(), TOOL))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("platforms", ["linux/amd64", "linux/s390x"]), ("missing", []), ("platforms", ["linux/arm64"])],
+)
+def test_a_limited_root_must_have_the_platforms_of_its_spec(path: str, value: Any) -> None:
+    """An index with other platforms than its spec lists, or another claim of what is missing, is refused."""
+    saved = limited()
+    read(json.dumps(saved).encode())
+    saved["specs"][0][path] = value
+    with pytest.raises(SpecError, match="is not what its platforms limit"):
+        read(json.dumps(saved).encode())
+
+
+def test_what_is_unchanged_must_have_been_there() -> None:
+    """A digest that was absent cannot be unchanged: nothing would be done, and it be called done."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want(f"e@{image.digest}", f"e@{image.digest}", image)
+    saved = json.loads(write(bench.plan(), TOOL))
+    saved |= {"nodes": [], "edges": [], "documents": []}
+    saved["specs"][0] |= {"result": "unchanged"}
+    del saved["specs"][0]["node"]
+    with pytest.raises(SpecError, match="its destination names something else"):
+        read(json.dumps(saved).encode())
 
 
 def without_nothing(value: Any) -> Any:

@@ -1,5 +1,7 @@
 """A saved plan against registries that have gone on: what is stale, what has moved, what is done already."""
 
+from msgspec.structs import replace
+
 from mmgraph.cache import MemoryCache
 from mmgraph.clock import SystemClock
 from mmgraph.compile import Compiler
@@ -76,6 +78,20 @@ async def test_a_tag_that_vanished_is_stale() -> None:
             write(plan, "test").replace(rigged.servers[1].address.encode(), other.servers[1].address.encode())
         )
         _, stale = await check(moved, other.client, SystemClock())
+    assert [(FIRST.digest, None)] == [(each.expected, each.found) for each in stale]
+
+
+async def test_a_digest_that_is_unchanged_and_gone_is_stale() -> None:
+    """Nothing in the plan brings it back, so it would stay away and be called unchanged."""
+    async with rig() as rigged:
+        await lay(rigged, 0, "a:1", FIRST)
+        await lay(rigged, 1, "a:1", FIRST)
+        plan = await planned(rigged, f"a@{FIRST.digest}")
+        goals = tuple(replace(goal, old=None) for goal in plan.goals)
+    async with rig() as other:
+        raw = write(replace(plan, goals=goals), "test")
+        raw = raw.replace(rigged.servers[1].address.encode(), other.servers[1].address.encode())
+        _, stale = await check(read(raw), other.client, SystemClock())
     assert [(FIRST.digest, None)] == [(each.expected, each.found) for each in stale]
 
 

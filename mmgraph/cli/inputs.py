@@ -30,11 +30,19 @@ def load(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ...] | P
             raise SpecError(
                 "a saved plan is carried out as it is: give --only and --require-platforms to mmgraph plan"
             )
-        return read(inputs[0][1])
+        return _plan(*inputs[0])
     for name, content in inputs:
         if is_saved(content):
             raise SpecError(f"{name} is a saved plan, and stands alone: not beside specs or other plans")
     return narrow(read_specs(inputs), selection.only)
+
+
+def _plan(name: str, content: bytes) -> Plan:
+    try:
+        return read(content)
+    except SpecError as error:
+        file = "standard input" if name == "-" else name
+        raise SpecError(f"{file}: {error}; make it anew with mmgraph plan --out") from None
 
 
 def load_specs(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ...]:
