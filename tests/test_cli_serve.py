@@ -52,3 +52,21 @@ async def test_a_port_that_is_taken_is_told_of(tmp_path: Path) -> None:
     assert (1, "", True, 1) == (done.code, done.out, "in use" in done.err, len(done.err.splitlines())), (
         done.err
     )
+
+
+async def test_a_directory_has_one_server(tmp_path: Path) -> None:
+    """A second server exits 1 with one line; one killed without warning locks nobody out and leaves nothing."""
+    command = Command(tmp_path)
+    first = await command.start("serve", "images")
+    await address(first)
+    (tmp_path / "images" / ".uploads" / "left").write_bytes(b"x")
+    done = await command.run("serve", "images")
+    first.kill()
+    await end(first)
+    second = await command.start("serve", "images")
+    await address(second)
+    left = [path.name for path in (tmp_path / "images" / ".uploads").iterdir()]
+    second.terminate()
+    await end(second)
+    assert (1, "", "mmgraph: images is served by another mmgraph\n") == (done.code, done.out, done.err)
+    assert ["lock"] == left

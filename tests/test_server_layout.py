@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import resource
-import time
 import tracemalloc
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 
 from mmgraph.errors import SpecError
 from mmgraph.names import Digest
-from mmgraph.server import LayoutStorage, RegistryServer
+from mmgraph.server import LayoutStorage, MemoryStorage, RegistryServer
 from tests.support import skopeo
 from tests.test_server import INDEX, MANIFEST, Client, digest_of, image, talk
 
@@ -61,10 +61,9 @@ def index_of(directory: Path, repository: str) -> list[dict[str, Any]]:
 
 
 def files(directory: Path) -> Iterator[str]:
-    """Yield all files under a directory, sorted."""
-    yield from sorted(
-        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
-    )
+    """Yield all files under a directory, sorted, but the lock of its server."""
+    found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    yield from sorted(path for path in found if path != ".uploads/lock")
 
 
 async def test_what_skopeo_pushed(tmp_path: Path) -> None:
@@ -256,16 +255,62 @@ async def test_unfinished_uploads_leave_nothing(tmp_path: Path, end: str) -> Non
     assert [] == list(files(tmp_path))
 
 
-def test_forgotten_uploads(tmp_path: Path) -> None:
-    """What a killed server left behind is removed after a day, and not before: another may be at work."""
+async def test_forgotten_uploads(tmp_path: Path) -> None:
+    """What a killed server left behind is removed at the next start."""
     (tmp_path / ".uploads").mkdir()
-    for name, age in (("old", 25 * 3600), ("new", 23 * 3600)):
-        path = tmp_path / ".uploads" / name
-        path.write_bytes(b"x")
-        os.utime(path, (time.time() - age,) * 2)
-    LayoutStorage(tmp_path)
+    (tmp_path / ".uploads" / "left").write_bytes(b"x")
+    async with serving(tmp_path):
+        assert [] == list(files(tmp_path))
 
-    assert [".uploads/new"] == list(files(tmp_path))
+
+async def test_second_server(tmp_path: Path) -> None:
+    """A directory has one server; another is refused and touches nothing of the first one's."""
+    async with serving(tmp_path) as (_, client):
+        location = (await client.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
+        await client.ask("PATCH", location, b"content")
+        with pytest.raises(SpecError, match="is served by another mmgraph"):
+            await RegistryServer(LayoutStorage(tmp_path)).start()
+
+        assert 201 == (await client.ask("PUT", f"{location}?digest={digest_of(b'content')}")).status
+
+
+async def test_server_after_one_that_could_not_listen(tmp_path: Path) -> None:
+    """A server that could not listen leaves the directory to the next one."""
+    async with RegistryServer(MemoryStorage()) as taken:
+        port = int(taken.address.split(":")[1])
+        with pytest.raises(SpecError, match="cannot listen"):
+            await RegistryServer(LayoutStorage(tmp_path), port=port).start()
+    async with serving(tmp_path) as (_, client):
+        assert 200 == (await client.ask("GET", "/v2/")).status
+
+
+async def test_directory_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory on a disk that is read-only has no lock, and is served by as many as like."""
+    async with serving(tmp_path) as (_, client):
+        await client.push_image("a", "1")
+
+    system = os.open
+
+    def refuse(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return system(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    async with RegistryServer(LayoutStorage(tmp_path)), serving(tmp_path) as (_, client):
+        assert 200 == (await client.ask("GET", "/v2/a/manifests/1")).status
+
+
+async def test_uploads_behind_a_symbolic_link(tmp_path: Path) -> None:
+    """Nothing is kept, and nothing removed, in a directory that a link called .uploads leads to."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_bytes(b"x")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / ".uploads").symlink_to(tmp_path / "precious")
+    with pytest.raises(SpecError, match="is a symbolic link"):
+        await RegistryServer(LayoutStorage(tmp_path / "root")).start()
+
+    assert ["file"] == [path.name for path in (tmp_path / "precious").iterdir()]
 
 
 def test_directory_that_is_a_layout(tmp_path: Path) -> None:

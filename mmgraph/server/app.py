@@ -84,7 +84,11 @@ class RegistryServer:
         return self
 
     async def start(self) -> None:
-        """Start to listen, once in a server's life. Raises ``SpecError`` where the address cannot be had."""
+        """Start to listen, once in a server's life.
+
+        Raises ``SpecError`` where the address cannot be had, or the storage is not fit to be served.
+        """
+        self.storage.open()
         # Bodies are stored as they come: a Content-Encoding is the client's business.
         server = web.Server(self._serve, auto_decompress=False, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
@@ -109,6 +113,7 @@ class RegistryServer:
         if self._runner is not None:
             await self._runner.cleanup()
         self._blobs.close()
+        self.storage.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         asked = target(request.method, request.path)

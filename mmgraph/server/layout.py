@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import stat
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -37,8 +36,6 @@ _EMPTY_INDEX: Final = (
 # A repository x/blobs or x/index.json would lie inside the layout of x, and one called oci-layout would make
 # the directory look like one layout.
 _RESERVED: Final = frozenset({"blobs", "index.json", "oci-layout"})
-_FORGOTTEN: Final = 24 * 3600
-"""Seconds after which an upload that another run left behind is removed."""
 
 
 class _Entry(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -88,10 +85,15 @@ class LayoutStorage:
         if (self._root / "oci-layout").is_file():
             raise SpecError(f"{directory} is one OCI layout: serve the directory above it")
         self._layouts: dict[str, _Layout] = {}
-        self._uploads = Uploads(self._root)
-        for left in (self._root / ".uploads").glob("*"):
-            if left.lstat().st_mtime < time.time() - _FORGOTTEN:
-                left.unlink()
+        self._uploads = Uploads(self._root, str(directory))
+
+    def open(self) -> None:
+        """Take the directory for one server. Raises ``SpecError`` where another has it."""
+        self._uploads.open()
+
+    def close(self) -> None:
+        """Leave the directory to others. More calls do nothing."""
+        self._uploads.close()
 
     def repositories(self) -> Iterable[str]:
         """Return the repositories that hold anything, sorted."""

@@ -41,6 +41,14 @@ class Upload(Protocol):
 class Storage(Protocol):
     """All that a registry keeps. Repositories come into being with their first blob or manifest."""
 
+    def open(self) -> None:
+        """Get ready for a server, which calls this at its start. Raises ``SpecError`` with what is amiss."""
+        ...
+
+    def close(self) -> None:
+        """Undo ``open``; more calls do nothing."""
+        ...
+
     def repositories(self) -> Iterable[str]:
         """Return the repositories that hold anything, sorted."""
         ...
@@ -131,6 +139,12 @@ class MemoryStorage:
 
     def _make(self, repository: str) -> _MemoryRepository:
         return self._repositories.setdefault(repository, _MemoryRepository())
+
+    def open(self) -> None:
+        """Do nothing: memory may have several servers."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
     def repositories(self) -> Iterable[str]:
         """Return the repositories that hold anything, sorted."""

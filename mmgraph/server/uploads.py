@@ -7,11 +7,14 @@ brings them to their place whole.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+
+from mmgraph.errors import SpecError
 
 if TYPE_CHECKING:
     import io
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from mmgraph.names import Digest
 
 _NAME: Final = ".uploads"
+_LOCK: Final = "lock"
 
 
 class FileUpload:
@@ -92,10 +96,47 @@ class FileUpload:
 
 
 class Uploads:
-    """``.uploads`` in ``directory``, made with its first file."""
+    """``.uploads`` in ``directory``, called ``shown``, and the lock that lets one server at a time use it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, shown: str) -> None:
+        self._shown = shown
         self._directory = directory / _NAME
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Take the directory, and remove what a killed server left there: its sessions cannot go on.
+
+        Raises ``SpecError`` where another server has it. A directory that cannot be written to is shared.
+        """
+        if self._directory.is_symlink():
+            raise SpecError(f"{self._shown}/{_NAME} is a symbolic link")
+        try:
+            self._directory.mkdir(exist_ok=True)
+            lock = os.open(
+                self._directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666
+            )
+        except OSError as error:
+            if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+                return
+            raise
+        try:
+            # The kernel releases it however the process ends, so a lock that is left behind locks nobody out.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            if error.errno == errno.EWOULDBLOCK:
+                raise SpecError(f"{self._shown} is served by another mmgraph") from None
+            raise
+        self._lock = lock
+        for left in self._directory.iterdir():
+            if left.name != _LOCK and (left.is_symlink() or not left.is_dir()):
+                left.unlink()
+
+    def close(self) -> None:
+        """Leave the directory to others. More calls do nothing."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def path(self) -> Path:
         """Return a path that nobody else has."""
