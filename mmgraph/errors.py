@@ -10,6 +10,11 @@ from __future__ import annotations
 class MmgraphError(Exception):
     """The root of all errors that mmgraph raises on purpose; ``str()`` is one clear sentence for people."""
 
+    tries = 1
+    """How often it was tried."""
+    final = False
+    """Whether repeating has been given up where it was tried: nobody else need try (retries are one layer)."""
+
 
 class SpecError(MmgraphError):
     """The user's input is wrong: specs, references, platforms, options, plan files.
@@ -41,6 +46,12 @@ class RegistryError(MmgraphError):
 
 class ContentError(RegistryError):
     """Bytes are not what their descriptor promises: digest, length, media type or structure."""
+
+
+class DriftError(RegistryError):
+    """Somebody else moved what was to be written: neither what was seen before nor what was wanted is there."""
+
+    final = True
 
 
 class NetworkError(MmgraphError):

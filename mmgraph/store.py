@@ -64,6 +64,16 @@ class Upload(msgspec.Struct, frozen=True):
     location: str
 
 
+class Traffic(msgspec.Struct, frozen=True):
+    """How it went at one registry so far: requests sent again, pauses and their seconds, the windows as they are now."""
+
+    retries: int = 0
+    pauses: int = 0
+    paused_seconds: float = 0.0
+    read_window: int = 0
+    write_window: int = 0
+
+
 class Source(Protocol):
     """Where images are read."""
 
@@ -138,9 +148,18 @@ class Writer(Protocol):
         ...
 
     async def put_manifest(
-        self, repository: Repository, name: str, digest: Digest, manifest: RawManifest
+        self,
+        repository: Repository,
+        name: str,
+        digest: Digest,
+        manifest: RawManifest,
+        old: Digest | None = None,
     ) -> None:
-        """PUT ``manifest`` by tag or digest and see it confirmed: by the answer's digest, else by reading it back."""
+        """PUT ``manifest`` by tag or digest and see it confirmed: by the answer's digest, else by reading it back.
+
+        Where the answer to a PUT by tag is lost, the tag is read: the new digest is done, ``old`` (None: no such tag)
+        is put again, anything else raises ``DriftError``.
+        """
         ...
 
 
@@ -168,6 +187,14 @@ class Limits(Protocol):
 
     def counts(self) -> Mapping[Registry, Mapping[Operation, int]]:
         """Requests sent so far."""
+        ...
+
+    def traffic(self) -> Mapping[Registry, Traffic]:
+        """Repetitions, pauses and windows so far."""
+        ...
+
+    def paused(self, registry: Registry) -> float:
+        """Seconds until the registry's pause ends; 0 where it is not paused."""
         ...
 
 

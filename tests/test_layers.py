@@ -59,20 +59,30 @@ LAYERS: Final = {
     "registry.wire": _room(2),
     "registry.credentials": _room(2),
     "registry.challenge": _room(3, "registry.wire"),
-    "registry.gate": _room(3, "registry.wire"),
+    "registry.policy": _room(3, "registry.wire"),
+    "registry.window": _room(3),
+    "registry.gate": _room(4, "registry.policy registry.window"),
+    "registry.health": _room(4, "registry.policy"),
+    "registry.quota": _room(4, "registry.policy"),
     "registry.auth": _room(4, "registry.wire registry.credentials registry.challenge"),
     "registry.failures": _room(3, "registry.wire"),
-    "registry.bodies": _room(4, "registry.wire registry.failures"),
-    "registry.retries": _room(5, "registry.wire registry.failures registry.bodies"),
+    "registry.bodies": _room(4, "registry.wire registry.failures registry.policy"),
+    "registry.retries": _room(
+        5,
+        "registry.wire registry.failures registry.bodies registry.policy registry.gate registry.health"
+        " registry.quota",
+    ),
+    "registry.refusals": _room(5, "registry.wire registry.bodies"),
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(
         6,
         "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
-        " registry.retries",
+        " registry.retries registry.policy",
     ),
     "registry.client": _room(
         7,
-        "registry.wire registry.credentials registry.gate registry.bodies registry.retries registry.connection",
+        "registry.wire registry.credentials registry.gate registry.bodies registry.retries registry.connection"
+        " registry.policy registry.refusals registry.quota",
     ),
     "server": _room(3, "registry.wire"),
     "report": _room(6, "graph bill plan account verify"),

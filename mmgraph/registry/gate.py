@@ -1,46 +1,76 @@
-"""How much may be under way at each registry: its read window, its write window and its pause.
+"""How much may be under way at each registry: its windows, its pace, its pauses, and whether it is closed.
 
-Owns ``Limits``' slots and the queue for small requests. Must not know what the slots are used for.
+Owns ``Limits``' slots, the queue for small requests and all waiting for a registry's sake. Must not know what the
+slots are used for, nor judge an answer.
 
-Invariants: a window's ``used`` never exceeds its size and equals the slots not yet released; who waits here
-holds nothing; a cancelled waiter leaves no trace. A registry that is paused grants nothing, and nobody who
-asks later gets ahead of who waits.
+Invariants: a window's ``used`` never exceeds the size it was granted at and equals the slots not yet released; who
+waits here holds nothing; a cancelled waiter leaves no trace. A registry that is paused grants nothing, and nobody who
+asks later gets ahead of who waits. A pause can be of one class of requests alone; a class that is closed raises the
+error it was closed with, at once, for all that wait and all that come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from mmgraph.errors import MmgraphError, RegistryError
+from mmgraph.registry.policy import MAX_WAIT, WRITES
+from mmgraph.registry.window import Window
+from mmgraph.store import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry
+    from mmgraph.store import Operation
+
+ALL: Final = "all requests"
+WRITING: Final = "all writes"
 
 
-class _Window:
-    """Slots of one kind at one registry."""
+class Allowance(msgspec.Struct, frozen=True):
+    """What the user allows at one registry: the size of each window, and the requests a second (None: any number)."""
 
-    __slots__ = ("size", "used", "waiting")
+    jobs: int | None = None
+    per_second: float | None = None
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.used = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
+
+class PausedError(RegistryError):
+    """The registry is paused for longer than who asks can wait: to be tried again later, holding nothing."""
+
+
+class _Stop:
+    """Why one class of requests does not go out: a pause with those that wait for its end, or a closure."""
+
+    __slots__ = ("closed", "timer", "turns", "until")
+
+    def __init__(self) -> None:
+        self.until = float("-inf")
+        self.timer: asyncio.Task[None] | None = None
+        self.turns: list[asyncio.Future[None]] = []
+        self.closed: Callable[[], MmgraphError] | None = None
 
 
 class _Limit:
-    """One registry's windows, and until when it is paused."""
+    """One registry."""
 
-    __slots__ = ("paused_until", "read", "timer", "write")
+    __slots__ = ("free_at", "interval", "paused_seconds", "pauses", "read", "stops", "write")
 
-    def __init__(self, jobs: int) -> None:
-        self.read = _Window(jobs)
-        self.write = _Window(jobs)
-        self.paused_until = float("-inf")
-        self.timer: asyncio.Task[None] | None = None
+    def __init__(self, jobs: int, interval: float) -> None:
+        self.read = Window(jobs)
+        self.write = Window(jobs)
+        self.stops: dict[str, _Stop] = {}
+        self.interval = interval
+        self.free_at = float("-inf")
+        self.pauses = 0
+        self.paused_seconds = 0.0
+
+    def window(self, *, write: bool) -> Window:
+        return self.write if write else self.read
 
 
 class Ticket:
@@ -48,7 +78,7 @@ class Ticket:
 
     __slots__ = ("_gate", "_held")
 
-    def __init__(self, gate: Gate, held: list[tuple[_Limit, _Window]]) -> None:
+    def __init__(self, gate: Gate, held: list[tuple[_Limit, Window]]) -> None:
         self._gate = gate
         self._held = held
 
@@ -69,25 +99,42 @@ class Ticket:
 
 
 class Gate:
-    """The windows of all registries of a run.
+    """The windows, paces and pauses of all registries of a run.
 
-    ``jobs`` is the size of each window. ``close`` ends the timers of pauses.
+    ``jobs`` is the cap of each window, ``allowances`` what differs at one registry, ``max_wait`` the seconds of the
+    longest pause. ``close`` ends the timers of pauses.
     """
 
-    def __init__(self, clock: Clock, jobs: int = 16) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        jobs: int = 16,
+        *,
+        max_wait: float = MAX_WAIT,
+        allowances: Mapping[Registry, Allowance] | None = None,
+    ) -> None:
         self._clock = clock
-        self._jobs = max(1, jobs)
+        self._jobs = jobs
+        self._allowances = dict(allowances or {})
         self._limits: dict[Registry, _Limit] = {}
         self._wakes: list[Callable[[], None]] = []
+        self.max_wait = max_wait
+
+    # Slots
 
     def take(self, reads: Collection[Registry], writes: Collection[Registry]) -> Ticket | None:
-        """Take one slot for each named registry now, all or none; None too while others wait for one."""
-        held: list[tuple[_Limit, _Window]] = []
-        for registries, writing in ((reads, False), (writes, True)):
+        """Take one slot for each named registry now, all or none; None too while others wait for one.
+
+        A registry that is closed does not count: who goes there learns why at once, without a slot.
+        """
+        held: list[tuple[_Limit, Window]] = []
+        for registries, write in ((reads, False), (writes, True)):
             for registry in registries:
                 limit = self._limit(registry)
-                window = limit.write if writing else limit.read
-                if window.waiting or window.used >= window.size or self._paused(limit):
+                if self._closed(limit, self._classes(None, write=write)) is not None:
+                    continue
+                window = limit.window(write=write)
+                if window.waiting or not window.room or self._left(limit, ALL) > 0:
                     for _, taken in held:
                         taken.used -= 1
                     return None
@@ -95,37 +142,129 @@ class Gate:
                 held.append((limit, window))
         return Ticket(self, held)
 
-    async def acquire(self, registry: Registry, *, write: bool) -> Ticket:
-        """Take one slot, in the order of asking."""
-        limit = self._limit(registry)
-        window = limit.write if write else limit.read
-        if not window.waiting and window.used < window.size and not self._paused(limit):
-            window.used += 1
-            return Ticket(self, [(limit, window)])
-        turn = asyncio.get_running_loop().create_future()
-        window.waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # granted in the same step: the slot goes to the next
-                Ticket(self, [(limit, window)]).release()
-            elif turn in window.waiting:
-                window.waiting.remove(turn)
-            raise
-        return Ticket(self, [(limit, window)])
+    async def acquire(self, registry: Registry, *, write: bool, operation: Operation | None = None) -> Ticket:
+        """Take one slot, in the order of asking, once neither the registry nor the operation is paused.
 
-    async def passed(self, registry: Registry) -> None:
-        """Return once the registry is not paused: for requests under slots taken earlier."""
+        Raises what the registry was closed with.
+        """
+        limit = self._limit(registry)
+        window = limit.window(write=write)
+        classes = self._classes(operation, write=write)
+        while True:
+            await self._wait(limit, [name for name in classes if name != ALL])
+            self._refuse_closed(limit, classes)
+            if not window.waiting and window.room and self._left(limit, ALL) <= 0:
+                window.used += 1
+                return Ticket(self, [(limit, window)])
+            await self._queue(limit, window)
+            ticket = Ticket(self, [(limit, window)])
+            try:
+                self._refuse_closed(limit, classes)
+            except MmgraphError:
+                ticket.release()
+                raise
+            if all(self._left(limit, name) <= 0 for name in classes):
+                return ticket
+            ticket.release()  # its class was paused meanwhile: the slot goes to the next in line
+
+    async def passed(
+        self, registry: Registry, operation: Operation | None = None, patience: float = float("inf")
+    ) -> None:
+        """Return once nothing stands in the way of ``operation``: for requests under slots taken earlier.
+
+        Raises ``PausedError`` where that would take more than ``patience`` seconds, and what it was closed with.
+        """
         limit = self._limits.get(registry)
-        while limit is not None and (seconds := limit.paused_until - self._clock.now()) > 0:
-            await self._clock.sleep(seconds)
+        if limit is None:
+            return
+        classes = self._classes(operation, write=operation in WRITES)
+        while True:
+            self._refuse_closed(limit, classes)
+            left = max(self._left(limit, name) for name in classes)
+            if left <= 0:
+                return
+            if left > patience:
+                raise PausedError(
+                    f"{registry} has asked to wait, for {left:.0f} seconds from now", status=429
+                )
+            await self._wait(limit, classes)
 
-    def pause(self, registry: Registry, seconds: float) -> None:
-        """Grant nothing at the registry for ``seconds``; the longest pause asked for holds."""
+    async def paced(self, registry: Registry) -> None:
+        """Return when the next request may leave, by the requests a second that the user allows there."""
+        limit = self._limits.get(registry) or self._limit(registry)
+        if not limit.interval:
+            return
+        now = self._clock.now()
+        limit.free_at = max(now, limit.free_at + limit.interval)
+        if limit.free_at > now:
+            await self._clock.sleep(limit.free_at - now)
+
+    # Stops
+
+    def pause(self, registry: Registry, seconds: float, name: str = ALL) -> None:
+        """Let no request of the class ``name`` out for ``seconds``; the longest pause asked for holds."""
         limit = self._limit(registry)
-        limit.paused_until = max(limit.paused_until, self._clock.now() + seconds)
-        if limit.timer is None:
-            limit.timer = asyncio.create_task(self._resume(limit, registry))
+        stop = limit.stops.setdefault(name, _Stop())
+        now = self._clock.now()
+        until = now + seconds
+        if until <= stop.until or seconds <= 0:
+            return
+        limit.pauses += stop.timer is None
+        limit.paused_seconds += until - max(stop.until, now)
+        stop.until = until
+        if stop.timer is None:
+            stop.timer = asyncio.create_task(self._resume(limit, stop))
+
+    def close_for(
+        self,
+        registry: Registry,
+        error: Callable[[], MmgraphError],
+        name: str = ALL,
+        seconds: float = float("inf"),
+    ) -> None:
+        """From now on, for ``seconds``, raise ``error()`` for all of the class ``name`` that wait here or come."""
+        limit = self._limit(registry)
+        stop = limit.stops.setdefault(name, _Stop())
+        stop.closed, stop.until = error, self._clock.now() + seconds
+        if stop.timer is not None:
+            stop.timer.cancel()
+            stop.timer = None
+        self._wake(stop)
+        for window in (limit.read, limit.write):  # who waits for a slot looks again, and finds it closed
+            if name in self._classes(None, write=window is limit.write):
+                waiting, window.waiting = window.waiting, type(window.waiting)()
+                for turn in waiting:
+                    if not turn.done():
+                        window.used += 1
+                        turn.set_result(None)
+        self._room()
+
+    def stopped(self, registry: Registry, operation: Operation | None = None) -> bool:
+        """Whether a request would have to wait for a pause, or be refused."""
+        limit = self._limit(registry)
+        classes = self._classes(operation, write=operation in WRITES)
+        return self._closed(limit, classes) is not None or self.left(registry, operation) > 0
+
+    def left(self, registry: Registry, operation: Operation | None = None) -> float:
+        """Return the seconds that a request would have to wait for pauses."""
+        limit = self._limit(registry)
+        classes = self._classes(operation, write=operation in WRITES)
+        return max(0.0, *(self._left(limit, name) for name in classes))
+
+    def paused(self, registry: Registry) -> float:
+        """Return the seconds until the registry's pause ends; 0 where it is not paused, or closed."""
+        limit = self._limits.get(registry)
+        return 0.0 if limit is None else max(0.0, self._left(limit, ALL))
+
+    # How it went
+
+    def settle(self, registry: Registry, *, write: bool, began: float, overloaded: bool) -> None:
+        """Let the window learn from a request that ``began`` then: it went well, or it was too much."""
+        window = self._limit(registry).window(write=write)
+        if overloaded:
+            window.halve(began, self._clock.now())
+        else:
+            window.grow()
 
     def on_room(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` whenever a slot has come free or a pause has ended."""
@@ -136,33 +275,99 @@ class Gate:
         limit = self._limit(registry)
         return limit.read.used, limit.write.used
 
+    def traffic(self, retries: Mapping[Registry, int]) -> Mapping[Registry, Traffic]:
+        """Return how it went at each registry; ``retries`` is counted elsewhere."""
+        return {
+            registry: Traffic(
+                retries.get(registry, 0),
+                limit.pauses,
+                limit.paused_seconds,
+                limit.read.size,
+                limit.write.size,
+            )
+            for registry, limit in self._limits.items()
+        }
+
     async def close(self) -> None:
         """End the timers; waiters are their callers' to cancel."""
-        timers = [limit.timer for limit in self._limits.values() if limit.timer is not None]
+        stops = [stop for limit in self._limits.values() for stop in limit.stops.values()]
+        timers = [stop.timer for stop in stops if stop.timer is not None]
         for timer in timers:
             timer.cancel()
         await asyncio.gather(*timers, return_exceptions=True)
 
+    # Within
+
     def _limit(self, registry: Registry) -> _Limit:
         limit = self._limits.get(registry)
         if limit is None:
-            limit = self._limits[registry] = _Limit(self._jobs)
+            allowance = self._allowances.get(registry, Allowance())
+            interval = 1 / allowance.per_second if allowance.per_second else 0.0
+            limit = self._limits[registry] = _Limit(allowance.jobs or self._jobs, interval)
         return limit
 
-    def _paused(self, limit: _Limit) -> bool:
-        return limit.timer is not None and limit.paused_until > self._clock.now()
+    def _classes(self, operation: Operation | None, *, write: bool) -> list[str]:
+        names = [ALL, WRITING] if write else [ALL]
+        return names if operation is None else [*names, operation]
 
-    async def _resume(self, limit: _Limit, registry: Registry) -> None:
+    def _left(self, limit: _Limit, name: str) -> float:
+        """The seconds that a pause has left."""
+        stop = limit.stops.get(name)
+        return stop.until - self._clock.now() if stop is not None and stop.timer is not None else 0.0
+
+    def _closed(self, limit: _Limit, names: Collection[str]) -> Callable[[], MmgraphError] | None:
+        for name in names:
+            stop = limit.stops.get(name)
+            if stop is not None and stop.closed is not None:
+                if stop.until > self._clock.now():
+                    return stop.closed
+                stop.closed = None
+        return None
+
+    def _refuse_closed(self, limit: _Limit, names: Collection[str]) -> None:
+        error = self._closed(limit, names)
+        if error is not None:
+            raise error()
+
+    async def _wait(self, limit: _Limit, names: Collection[str]) -> None:
+        """Return when the pauses of the classes have ended, or one of them has been closed."""
+        for name in names:
+            stop = limit.stops.get(name)
+            while stop is not None and stop.timer is not None:
+                turn = asyncio.get_running_loop().create_future()
+                stop.turns.append(turn)
+                await turn
+
+    async def _queue(self, limit: _Limit, window: Window) -> None:
+        """Return with a slot taken, in the order of asking."""
+        turn = asyncio.get_running_loop().create_future()
+        window.waiting.append(turn)
         try:
-            await self.passed(registry)
-        finally:
-            limit.timer = None
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # granted in the same step: the slot goes to the next
+                Ticket(self, [(limit, window)]).release()
+            elif turn in window.waiting:
+                window.waiting.remove(turn)
+            raise
+
+    async def _resume(self, limit: _Limit, stop: _Stop) -> None:
+        while (seconds := stop.until - self._clock.now()) > 0:
+            await self._clock.sleep(seconds)
+        stop.timer = None
+        self._wake(stop)
         self._grant(limit, limit.read)
         self._grant(limit, limit.write)
         self._room()
 
-    def _grant(self, limit: _Limit, window: _Window) -> None:
-        while window.waiting and window.used < window.size and not self._paused(limit):
+    def _wake(self, stop: _Stop) -> None:
+        turns, stop.turns = stop.turns, []
+        for turn in turns:
+            if not turn.done():
+                turn.set_result(None)
+
+    def _grant(self, limit: _Limit, window: Window) -> None:
+        while window.waiting and window.room and self._left(limit, ALL) <= 0:
             turn = window.waiting.popleft()
             if not turn.done():
                 window.used += 1
