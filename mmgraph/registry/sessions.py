@@ -1,0 +1,154 @@
+"""aiohttp's sessions: one a registry, so that what is connected under its rules never serves another one.
+
+Owns how a single request gets onto a wire: pools, proxies, TLS, addresses. Must not know what is asked, tokens, or
+what an answer means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from mmgraph.registry import wire
+from mmgraph.registry.origins import Errand, Trust, kind_unresolved, permitted, refused
+from mmgraph.registry.proxies import Proxies
+from mmgraph.registry.resolver import ForbiddenError, GuardedResolver, Lookup, system_lookup
+from mmgraph.registry.tls import Tls
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mmgraph.names import Registry
+
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+_READ_BUFFER: Final = 256 << 10
+"""Bytes; the socket hands over as many at once, and more was no faster. Twice as many wait at most per blob."""
+_HEADER_LIMIT: Final = 64 << 10
+"""Bytes of one header; signed URLs and long challenges pass aiohttp's own 8 KiB."""
+
+
+class Routes(msgspec.Struct, frozen=True):
+    """How hosts are reached: what TLS trusts, which proxies there are, what the user has opened."""
+
+    tls: Tls
+    proxies: Proxies
+    trust: Trust = Trust()
+    lookup: Lookup = system_lookup
+
+
+class Sessions:
+    """The sessions of a run; ``close`` ends all connections."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self._direct: dict[Registry, tuple[aiohttp.ClientSession, GuardedResolver]] = {}
+        self._proxied: dict[Registry, aiohttp.ClientSession] = {}
+
+    async def request(
+        self,
+        registry: Registry,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        data: Any,
+        *,
+        own: bool,
+        errand: Errand,
+    ) -> aiohttp.ClientResponse:
+        """Send one request on behalf of ``registry``; ``own``: to its own origin, else for the ``errand``.
+
+        Raises what aiohttp raises, and ``RegistryError`` for a place that the rules on addresses forbid, to which
+        nothing has been sent then.
+        """
+        place = wire.origin(url)
+        context = (
+            self._routes.tls.context(place, registry if own else None) if place.scheme == "https" else True
+        )
+        proxy = self._routes.proxies.find(place)
+        if proxy is not None:
+            if not own:
+                self._check_name(registry, place, errand)
+            login = proxy.authorization
+            sent = {"Proxy-Authorization": login.reveal()} if login else {}
+            if place.scheme == "http":  # no tunnel: the proxy reads the request itself, and takes it out
+                headers = headers | sent
+            return await self._session(registry).request(
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=data,
+                allow_redirects=False,
+                ssl=context,
+                proxy=proxy.url,
+                proxy_headers=sent if place.scheme == "https" else None,
+            )
+        session, resolver = self._guarded(registry)
+        try:
+            resolver.check(place.host, place.port)
+            return await session.request(
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=data,
+                allow_redirects=False,
+                ssl=context,
+            )
+        except ForbiddenError as error:
+            raise refused(registry, place, error.kind, errand) from None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for session in (*(session for session, _ in self._direct.values()), *self._proxied.values()):
+            await session.close()
+
+    def _check_name(self, registry: Registry, place: wire.Origin, errand: Errand) -> None:
+        """The proxy resolves, so that names are all there is to judge by."""
+        host = _host(registry)
+        kind = kind_unresolved(place.host)
+        opened = self._routes.trust.opened(registry, place)
+        if place.host != host and not permitted(kind, kind_unresolved(host), opened=opened):
+            raise refused(registry, place, kind, errand)
+
+    def _guarded(self, registry: Registry) -> tuple[aiohttp.ClientSession, GuardedResolver]:
+        found = self._direct.get(registry)
+        if found is None:
+
+            def opened(host: str, port: int) -> bool:
+                place = wire.Origin("http" if port == 80 else "https", host, port)
+                return self._routes.trust.opened(registry, place)
+
+            resolver = GuardedResolver(_host(registry), opened, self._routes.lookup)
+            found = self._direct[registry] = (_session(resolver), resolver)
+        return found
+
+    def _session(self, registry: Registry) -> aiohttp.ClientSession:
+        found = self._proxied.get(registry)
+        if found is None:
+            found = self._proxied[registry] = _session(None)
+        return found
+
+
+def _host(registry: Registry) -> str:
+    return wire.origin(f"https://{wire.host(registry)}/").host
+
+
+def _session(resolver: GuardedResolver | None) -> aiohttp.ClientSession:
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, resolver=resolver),
+        cookie_jar=aiohttp.DummyCookieJar(),  # Harbor's session cookie would switch on its CSRF checks
+        headers={"Accept-Encoding": "identity", "User-Agent": "mmgraph"},
+        skip_auto_headers=("Content-Type",),
+        timeout=_TIMEOUT,
+        read_bufsize=_READ_BUFFER,
+        auto_decompress=False,
+        trust_env=False,  # it would also read ~/.netrc
+        max_line_size=_HEADER_LIMIT,
+        max_field_size=_HEADER_LIMIT,
+    )
+    # aiohttp repeats idempotent requests unseen; repeating and counting happen elsewhere alone. There is no
+    # public switch: aiohttp's own test client turns it off this way.
+    session._retry_connection = False  # noqa: SLF001
+    return session
