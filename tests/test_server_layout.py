@@ -391,16 +391,36 @@ async def test_index_that_is_a_symbolic_link(tmp_path: Path) -> None:
     assert before == (tmp_path / "elsewhere").read_bytes()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"manifests":1}', b"\xff"])
-async def test_broken_index(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """A repository whose index.json is broken is an error of the server, and others go on."""
-    async with serving(tmp_path) as (_, client):
-        await client.push_image("a", "1")
-        (tmp_path / "a" / "index.json").write_bytes(content)
-        with caplog.at_level(logging.CRITICAL, "mmgraph.server"):
-            reply = await client.ask("GET", "/v2/a/manifests/1")
+BROKEN = (b"", b"{", b"[]", b'{"manifests":1}', b"\xff", b'{"annotations":' + b"[" * 200_000)
 
-        assert (500, "UNKNOWN") == (reply.status, reply.code)
+
+@pytest.mark.parametrize("content", BROKEN)
+async def test_broken_index(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A repository whose index.json breaks is an error of the server, in one line, and others go on."""
+    async with serving(tmp_path) as (_, client):
+        document = await client.push_image("a", "1")
+        (tmp_path / "a" / "index.json").write_bytes(content)
+        replies = [
+            await client.ask("GET", "/v2/a/manifests/1"),
+            await client.push_manifest("a", "2", document),
+        ]
+
+        assert [(500, "UNKNOWN")] * 2 == [(reply.status, reply.code) for reply in replies]
+        assert b"a/index.json is no index of an OCI layout" in replies[0].body
+        assert [None, None] == [record.exc_info for record in caplog.records]
+        assert 200 == (await client.ask("GET", "/v2/")).status
+
+
+@pytest.mark.parametrize("content", BROKEN)
+async def test_broken_index_at_the_start(tmp_path: Path, content: bytes) -> None:
+    """A directory with a repository whose index.json is broken is not served, and left to the next server."""
+    (tmp_path / "lib" / "base").mkdir(parents=True)
+    (tmp_path / "lib" / "base" / "index.json").write_bytes(content)
+    with pytest.raises(SpecError, match=r"^lib/base/index\.json is no index of an OCI layout: "):
+        await RegistryServer(LayoutStorage(tmp_path)).start()
+    (tmp_path / "lib" / "base" / "index.json").unlink()
+
+    async with serving(tmp_path) as (_, client):
         assert 200 == (await client.ask("GET", "/v2/")).status
 
 

@@ -20,7 +20,7 @@ from mmgraph.server.layout import LayoutStorage
 from mmgraph.server.log import Extra, RequestLog
 from mmgraph.server.manifests import Manifests
 from mmgraph.server.routes import Target, checked_repository, target
-from mmgraph.server.storage import MemoryStorage, Storage
+from mmgraph.server.storage import BrokenError, MemoryStorage, Storage
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
@@ -143,6 +143,9 @@ class RegistryServer:
             answer = await exchange.before() or await self._handle(exchange, may_pull)
         except Refusal as refusal:
             answer = refusal.answer()
+        except BrokenError as error:
+            _LOGGER.error("cannot answer %s %s: %s", exchange.request.method, exchange.target.kind, error)
+            answer = Refusal(500, Code.UNKNOWN, str(error)).answer()
         except SpecError as error:
             answer = Refusal(400, Code.NAME_INVALID, str(error)).answer()
         except (ConnectionError, asyncio.CancelledError):

@@ -19,11 +19,12 @@ import msgspec
 from mmgraph.errors import SpecError
 from mmgraph.names import Digest, Repository
 from mmgraph.server.documents import DOCKER_LIST, INDEX, LIMIT, parse
+from mmgraph.server.storage import BrokenError
 from mmgraph.server.uploads import FileUpload, Uploads
 from mmgraph.store import RawManifest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from mmgraph.server.storage import Upload
 
@@ -88,8 +89,14 @@ class LayoutStorage:
         self._uploads = Uploads(self._root, str(directory))
 
     def open(self) -> None:
-        """Take the directory for one server. Raises ``SpecError`` where another has it."""
+        """Take the directory for one server. Raises ``SpecError`` where another has it or a layout is broken."""
         self._uploads.open()
+        try:
+            for name in self._names():
+                self._index(name)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Leave the directory to others. More calls do nothing."""
@@ -97,13 +104,7 @@ class LayoutStorage:
 
     def repositories(self) -> Iterable[str]:
         """Return the repositories that hold anything, sorted."""
-        found = []
-        for path, directories, files in os.walk(self._root):
-            name = Path(path).relative_to(self._root).as_posix()
-            directories[:] = [one for one in directories if one not in _RESERVED]
-            if "index.json" in files and name != "." and _is_repository(name) and self.holds(name):
-                found.append(name)
-        return sorted(found)
+        return sorted(name for name in self._names() if self.holds(name))
 
     def holds(self, repository: str) -> bool:
         """Whether the repository holds a blob or a manifest."""
@@ -166,11 +167,11 @@ class LayoutStorage:
     ) -> None:
         """Keep a manifest and make each of ``tags`` name it: the blob first, then index.json by a rename."""
         path = self._prepare_blob(repository, digest)
-        if self._regular(path) is None:
-            self._write(path, manifest.raw)
         layout = self._layout(repository)
         if layout is None:
             raise SpecError(f"the index.json of {repository} is not a plain file")
+        if self._regular(path) is None:
+            self._write(path, manifest.raw)
         del self._layouts[repository]  # it is about to be wrong, and stays so where the write fails
         known = layout.types.get(digest) == manifest.media_type
         _list(layout.index, digest, manifest, tags, known=known)
@@ -181,6 +182,13 @@ class LayoutStorage:
         layout.types[digest] = manifest.media_type
         layout.tags.update(dict.fromkeys(tags, digest))
         self._layouts[repository] = layout
+
+    def _names(self) -> Iterator[str]:
+        for path, directories, _ in os.walk(self._root):
+            directories[:] = [one for one in directories if one not in _RESERVED]
+            name = Path(path).relative_to(self._root).as_posix()
+            if _is_repository(name) and self._regular(self._root / name / "index.json") is not None:
+                yield name
 
     def _directory(self, repository: str) -> Path:
         if not _is_repository(repository):
@@ -224,6 +232,13 @@ class LayoutStorage:
         with self.open_blob(repository, digest) as file:
             return file.read(LIMIT)
 
+    def _index(self, repository: str) -> _Index:
+        path = self._directory(repository) / "index.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=_Index)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            raise BrokenError(f"{repository}/index.json is no index of an OCI layout: {error}") from None
+
     def _layout(self, repository: str) -> _Layout | None:
         path = self._directory(repository) / "index.json"
         found = self._regular(path)
@@ -232,8 +247,7 @@ class LayoutStorage:
         stamp = _stamp(found)
         layout = self._layouts.get(repository)
         if layout is None or layout.stamp != stamp:
-            index = msgspec.json.decode(path.read_bytes(), type=_Index)
-            layout = _Layout(stamp, index, {}, {})
+            layout = _Layout(stamp, self._index(repository), {}, {})
             self._discover(repository, layout)
             self._layouts[repository] = layout
         return layout

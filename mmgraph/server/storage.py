@@ -10,11 +10,17 @@ import hashlib
 import io
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from mmgraph.errors import SpecError
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from mmgraph.names import Digest
     from mmgraph.store import RawManifest
+
+
+class BrokenError(SpecError):
+    """What is kept is no repository; the message says what to mend. Before a start it is the user's to mend."""
 
 
 class Upload(Protocol):
