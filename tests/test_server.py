@@ -19,7 +19,16 @@ import yarl
 
 from mmgraph.errors import InternalError, SpecError
 from mmgraph.names import Digest
-from mmgraph.server import Extra, FaultPlan, LayoutStorage, MemoryStorage, Quirks, RegistryServer, serve
+from mmgraph.server import (
+    Extra,
+    FaultPlan,
+    LayoutStorage,
+    MemoryStorage,
+    Quirks,
+    RegistryServer,
+    RequestLog,
+    serve,
+)
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
@@ -749,6 +758,37 @@ async def test_log(client: Client, server: RegistryServer) -> None:
     assert (digest, "lib/base", 201) == (mount.mount, mount.mount_from, mount.status)
     log.clear()
     assert 0 == len(log)
+
+
+async def test_log_with_a_limit() -> None:
+    """A log with a limit keeps the last requests."""
+    log = RequestLog(limit=2)
+    async with RegistryServer(MemoryStorage(), log=log) as server, talk(server) as client:
+        for number in range(4):
+            await client.ask("GET", f"/v2/r/tags/list?n={number}")
+
+    assert ["2", "3"] == [request.query["n"] for request in log]
+
+
+async def test_serve_keeps_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``serve`` remembers no request, so that its memory does not grow with them."""
+    servers: list[RegistryServer] = []
+    start = RegistryServer.start
+
+    async def remember(server: RegistryServer) -> None:
+        servers.append(server)
+        await start(server)
+
+    monkeypatch.setattr(RegistryServer, "start", remember)
+    stop = asyncio.Event()
+    told: asyncio.Queue[str] = asyncio.Queue()
+    task = asyncio.create_task(serve(None, "127.0.0.1", 0, told.put_nowait, stop))
+    async with aiohttp.ClientSession() as session, session.get(f"http://{await told.get()}/v2/"):
+        pass
+    stop.set()
+    await task
+
+    assert [0] == [len(server.log) for server in servers]
 
 
 async def test_log_keeps_no_secret(client: Client, server: RegistryServer) -> None:

@@ -47,10 +47,11 @@ class RegistryServer:
         tls: ssl.SSLContext | None = None,
         auth: Auth | None = None,
         clock: Clock | None = None,
+        log: RequestLog | None = None,
     ) -> None:
         self.storage = storage
         self.faults = faults or FaultPlan()
-        self.log = RequestLog()
+        self.log = RequestLog() if log is None else log
         self._host = host
         self._port = port
         self._tls = tls
@@ -208,6 +209,7 @@ async def serve(
 ) -> None:
     """Serve ``directory``, or memory where it is None, until ``stop``; ``ready`` is told the address."""
     storage = MemoryStorage() if directory is None else LayoutStorage(directory)
-    async with RegistryServer(storage, host=host, port=port) as server:
+    # Nobody asks what was asked, and the log of a server that runs for weeks would fill its memory.
+    async with RegistryServer(storage, host=host, port=port, log=RequestLog(limit=0)) as server:
         ready(server.address)
         await stop.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -85,10 +86,10 @@ def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class RequestLog:
-    """All requests answered so far, in the order in which their answers ended."""
+    """The last ``limit`` requests that were answered, or all, in the order in which their answers ended."""
 
-    def __init__(self) -> None:
-        self._requests: list[Request] = []
+    def __init__(self, limit: int | None = None) -> None:
+        self._requests: deque[Request] = deque(maxlen=limit)
         self._waiting: list[asyncio.Future[None]] = []
         self.running = 0
         """Requests being answered now."""
