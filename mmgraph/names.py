@@ -6,13 +6,17 @@ input, raises ``SpecError`` and nothing else, and reads back what ``str()`` of i
 
 from __future__ import annotations
 
+import difflib
 import functools
 import re
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 from mmgraph.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HUB: Final = "docker.io"
 _HUB_ALIASES: Final = frozenset(
@@ -30,27 +34,48 @@ _HOST_MARK: Final = re.compile(r"[.:\[A-Z]")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
 _HEX: Final = re.compile(r"[0-9a-f]+")
-_DIGEST_LIKE: Final = re.compile(r"(?:sha|md|blake)[a-z0-9+._-]*:?[0-9a-zA-Z]*")
+# No port: "sha256:443" is a host.
+_DIGEST_LIKE: Final = re.compile(
+    r"(?:sha1|sha224|sha256|sha384|sha512|md5|blake2b|blake2s|blake3):(?![0-9]{1,5}$)[0-9a-f]+", re.IGNORECASE
+)
+_AT: Final = re.compile("@|%40")
+_GAPS: Final = re.compile(r"([\s\"'`]+)")
 _REFERENCE_LIMIT: Final = 255 + 1 + 255 + 1 + 128 + 1 + 7 + 128
 _REPOSITORY_LIMIT: Final = 255
 _QUOTED_LIMIT: Final = 120
 
 
-def quote_reference(text: str) -> str:
-    """``quote``, without what stands before an ``@`` unless a digest follows: it may be a password."""
-    before, at, after = text.rpartition("@")
-    if not at or ("@" not in before and _DIGEST_LIKE.fullmatch(after)):
-        return quote(text)
-    return quote(f"…@{after}")
-
-
 def quote(text: str) -> str:
-    """Return foreign text fit for a message: ASCII, quoted, at most 120 characters."""
-    shown = text if len(text) <= _QUOTED_LIMIT else text[:_QUOTED_LIMIT] + "…"
+    """Return foreign text fit for a message: ASCII, quoted, at most 120 characters, without credentials.
+
+    What stands before an ``@`` may be a password, unless a digest follows.
+    """
+    hidden = _hidden(text)
+    return f'"{printable(hidden if len(hidden) <= _QUOTED_LIMIT else hidden[:_QUOTED_LIMIT] + "…")}"'
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with escapes for all but printable ASCII and the ellipsis."""
     return "".join(
-        c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode() if c != "…" else c
-        for c in f'"{shown}"'
+        c if c == "…" or (c.isascii() and c.isprintable()) else c.encode("unicode_escape").decode()
+        for c in text
     )
+
+
+def without_credentials(message: str) -> str:
+    """Return another program's message without what may be the credentials of a ``user:password@host`` in it."""
+    pieces = _GAPS.split(message)  # words at even places, what divides them between
+    pieces[::2] = [_hidden(word) if ":" in _AT.split(word, maxsplit=1)[0] else word for word in pieces[::2]]
+    return "".join(pieces)
+
+
+def _hidden(text: str) -> str:
+    """Return ``text`` without what stands before its last ``@``, percent-encoded or not, where no digest follows."""
+    place = max(text.rfind("@"), text.rfind("%40"))
+    if place <= 0:
+        return text
+    is_digest = _DIGEST_LIKE.fullmatch(text, place + 1) and text[place] == "@"
+    return text if is_digest and not _AT.search(text, 0, place) else f"…{text[place:]}"
 
 
 class Digest(str):
@@ -100,7 +125,7 @@ class Registry(str):
     def parse(cls, text: str) -> Self:
         """Return the registry that ``text`` names, or raise ``SpecError``."""
         if len(text) > _REPOSITORY_LIMIT or not _HOST.fullmatch(text):
-            raise SpecError(f"{quote_reference(text)} is not a registry: write host or host:port")
+            raise SpecError(f"{quote(text)} is not a registry: write host or host:port")
         _, _, port = text.rpartition(":")
         if port.isdigit() and not text.endswith("]") and not 0 < int(port) < 65536:
             raise SpecError(f"{quote(text)} is not a registry: the port is not between 1 and 65535")
@@ -150,18 +175,16 @@ class Reference(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fal
         if not text:
             raise SpecError("an empty string is not an image: write a name such as alpine:3.20")
         if len(text) > _REFERENCE_LIMIT:
-            raise SpecError(
-                f"{quote_reference(text)} is not an image: longer than {_REFERENCE_LIMIT} characters"
-            )
+            raise SpecError(f"{quote(text)} is not an image: longer than {_REFERENCE_LIMIT} characters")
         if "://" in text:
-            shown = quote_reference(text)
+            shown = quote(text)
             raise SpecError(
                 f"{shown} is not an image: leave out the scheme and write registry/repository:tag"
             )
         name, at, digest_text = text.partition("@")
-        if at and not _DIGEST_LIKE.fullmatch(digest_text):
+        if "%40" in name or (at and not _DIGEST_LIKE.fullmatch(digest_text)):
             raise SpecError(
-                f"{quote_reference(text)} is not an image: what follows an @ is a digest (sha256:…),"
+                f"{quote(text)} is not an image: what follows an @ is a digest (sha256:…),"
                 " and credentials have no place in a name"
             )
         # A tag has no slash; a colon before the last slash is a port's.
@@ -212,6 +235,10 @@ def _repository(name: str) -> Repository:
     return Repository(registry, path)
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # containerd/platforms, normalizeOS and normalizeArch.
 _SYSTEM_ALIASES: Final = {"macos": "darwin"}
 _ARCHITECTURE_ALIASES: Final = {
@@ -223,9 +250,14 @@ _ARCHITECTURE_ALIASES: Final = {
     "armel": ("arm", "v6"),
 }
 _DEFAULT_VARIANT: Final = {("arm", ""): "v7", ("arm64", "v8"): "", ("arm64", "8"): "", ("amd64", "v1"): ""}
-_SYSTEM: Final = re.compile(
-    "aix|android|darwin|dragonfly|freebsd|hurd|illumos|ios|js|linux|macos|nacl|netbsd|openbsd|plan9|solaris"
-    "|wasip1|wasi|windows|zos"
+_SYSTEMS: Final = _words(
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux macos nacl netbsd openbsd plan9 solaris"
+    " wasip1 wasi windows zos"
+)
+# Those of Go, past and present; an image may be made for another one.
+_ARCHITECTURES: Final = _words(
+    "386 amd64 amd64p32 arm arm64 arm64be armbe loong64 mips mips64 mips64le mips64p32 mips64p32le mipsle"
+    " ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm"
 )
 _PLATFORM_WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -275,7 +307,7 @@ class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fals
             raise SpecError(f"{quote(text)} is not a platform: {form}")
         if len(parts) == 1:
             word = parts[0].lower()
-            if os_version or _SYSTEM.fullmatch(word):
+            if os_version or word in _SYSTEMS:
                 raise SpecError(f"{quote(text)} is an operating system without an architecture: {form}")
             return cls.normal("linux", word)
         return cls.normal(parts[0], parts[1], parts[2] if len(parts) == 3 else "", os_version)
@@ -293,3 +325,19 @@ class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fals
         version = f"({self.os_version})" if self.os_version else ""
         variant = f"/{self.variant}" if self.variant else ""
         return f"{self.os}{version}/{self.architecture}{variant}"
+
+
+def near_platform(platform: Platform) -> str:
+    """Return the platform that was probably meant where one is misspelled; else "".
+
+    An os or architecture that is not known is misspelled only where it is near a known one: others may exist.
+    """
+
+    def mended(word: str, known: Sequence[str]) -> str:
+        near = [] if word in known else difflib.get_close_matches(word, known, n=1, cutoff=0.75)
+        return near[0] if near else word
+
+    os, architecture = mended(platform.os, _SYSTEMS), mended(platform.architecture, _ARCHITECTURES)
+    if (os, architecture) == (platform.os, platform.architecture):
+        return ""
+    return str(Platform.normal(os, architecture, platform.variant, platform.os_version))

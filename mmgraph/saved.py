@@ -13,7 +13,7 @@ import msgspec
 from mmgraph.bill import Bill
 from mmgraph.errors import ContentError, InternalError, SpecError
 from mmgraph.graph import Edge, Graph, Kind, Node
-from mmgraph.names import Digest, Platform, Reference, Registry, Repository, quote
+from mmgraph.names import Digest, Platform, Reference, Registry, Repository, printable, quote
 from mmgraph.oci import Document, parse
 from mmgraph.plan import Action, Goal, Plan, Result, Step
 from mmgraph.soundness import Soundness
@@ -177,7 +177,7 @@ def read(raw: bytes) -> Plan:
             _refuse("$.version", f"it is {head.version}, and this mmgraph reads {VERSION}")
         saved = msgspec.json.decode(raw, type=_Saved)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise SpecError(f"the saved plan cannot be read: {error}") from None
+        raise SpecError(f"the saved plan cannot be read: {printable(str(error))}") from None
     return _Reader(saved).plan()
 
 
@@ -397,7 +397,13 @@ class _Reader:
             saved.uploaded,
             saved.shared,
             saved.downloaded,
-            {Registry.parse(name): counts for name, counts in saved.requests.items()},
+            dict(
+                zip(
+                    _each("$.bill.requests", Registry.parse, saved.requests),
+                    saved.requests.values(),
+                    strict=True,
+                )
+            ),
         )
         if bill.naive != bill.present + bill.mounted + bill.uploaded + bill.shared:
             _refuse("$.bill", "its parts do not add up to naive")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mmgraph.errors import SpecError
-from mmgraph.names import Digest, Platform, Reference, Repository, quote, quote_reference
+from mmgraph.names import Digest, Platform, Reference, Repository, near_platform, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +36,8 @@ _OTHER_NAMES: Final = {
     "platforms": "limitPlatforms",
 }
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_SHOWN: Final = 50
+"""Problems that a message has."""
 _BOM: Final = "\ufeff"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -75,10 +77,16 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
 
 
 class SpecErrors(SpecError):
-    """Everything that is wrong with a set of specs, in the order of the input, one a line in ``str()``."""
+    """Everything that is wrong with a set of specs, in the order of the input.
+
+    ``str()`` has one a line, the first fifty of them and a count.
+    """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        lines = list(map(str, problems[:_SHOWN]))
+        if len(problems) > _SHOWN:
+            lines.append(f"and {len(problems) - _SHOWN} more problems, {len(problems)} in all")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)
 
 
@@ -224,7 +232,8 @@ class _Walk:
         if not character:
             return _SyntaxError(self._position, "the input ends inside a value")
         column = self._position - self._text.rfind("\n", 0, self._position)
-        return _SyntaxError(self._position, f"{quote(character)} in column {column} is no JSON: {message}")
+        shown = "'\"'" if character == '"' else quote(character)
+        return _SyntaxError(self._position, f"{shown} in column {column} is no JSON: {message}")
 
 
 def _values(file: str, content: bytes, problems: list[Problem]) -> Iterator[tuple[Origin, object]]:
@@ -299,7 +308,7 @@ class _Checker:
         try:
             return Reference.parse(text)
         except SpecError as error:
-            self._note(quote_reference(text), f"{key}: {error}")
+            self._note(quote(text), f"{key}: {error}")
             return None
 
     def _transform(self, value: object) -> tuple[Platform, ...] | None:
@@ -322,7 +331,10 @@ class _Checker:
             self._note("", f'"limitPlatforms" has {_kind(text)}, not a string: write "linux/amd64"')
             return None
         try:
-            return _parse_platform(text)
+            platform = _parse_platform(text)
+            if near := near_platform(platform):
+                raise SpecError(f"{quote(text)} is not a platform that is known: write {near}")
+            return platform
         except SpecError as error:
             self._note(quote(text), f"limitPlatforms: {error}")
             return None

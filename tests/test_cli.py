@@ -86,6 +86,60 @@ def test_bad_usage_exits_1(
     assert (1, "", True) == (code, out, message in err), err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "config"),
+    [
+        (["plan", "none.json", "--plain-http", "u:secret@shared.example"], ""),
+        (["plan", "none.json", "-j", "u:secret@host"], ""),
+        (["plan", "docker://u:secret@host/x"], ""),
+        (["plan", "none.json"], "jobs = 'u:secret@host'"),
+        (["plan", "none.json"], "'u:secret@host' = 1"),
+        (["plan", "none.json"], "[registry.'u:secret@host']\nplain-http = true"),
+        (["plan", "none.json"], "[plan]\n'u:secret@host' = 1"),
+    ],
+)
+def test_no_password_is_echoed(
+    arguments: list[str],
+    config: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever somebody wrote one that does not belong there."""
+    monkeypatch.chdir(tmp_path)
+    Path("none.json").write_text("")
+    Path("mmgraph.toml").write_text(config)
+    code = main(arguments)
+    assert (1, False) == (code, "secret" in (err := capsys.readouterr().err)), err
+
+
+@pytest.mark.parametrize("arguments", [["plan", "\x1b[2J\u202e"], ["plan", "--\x1b[2J\u202e"], ["\x1b[2J"]])
+def test_messages_steer_no_terminal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of files and options may come from anywhere."""
+    main(arguments)
+    assert all(line.isprintable() for line in capsys.readouterr().err.splitlines())
+
+
+def test_a_result_that_cannot_be_written_names_the_file_as_given(tmp_path: Path) -> None:
+    """Where the disk is full, or the directory is not there: no name of a file that nobody asked for."""
+    (tmp_path / "none.json").write_text("")
+    script = "ulimit -f 0; {0} --out x.plan; {0} --out nowhere/x.plan; {0} --out /dev/full; {0} --out ."
+    done = subprocess.run(
+        ["/bin/sh", "-c", script.format(f"{sys.executable} -m mmgraph plan none.json --no-cache")],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines() == [
+        "mmgraph: x.plan: File too large",
+        "mmgraph: nowhere/x.plan: No such file or directory",
+        "mmgraph: /dev/full: No space left on device",
+        "mmgraph: .: Is a directory",
+    ]
+
+
 async def test_all_problems_are_listed_at_once(command: Command) -> None:
     """Three bad specs are three lines, and exit code 1, before any registry is asked."""
     command.write("specs.json", '{"src": "a"}\n{"src": "A B", "dst": "b.example/a"}\n{"dts": "x"}\n')

@@ -13,12 +13,14 @@ import pytest
 
 from benchmarks.fleet import Fleet
 from mmgraph.cli import main
+from mmgraph.closure import Unread
 from mmgraph.evidence import Evidence
 from mmgraph.plan import Planner
 from mmgraph.saved import write
 from mmgraph.server import Delay, FaultPlan, MemoryStorage, Refuse, RegistryServer, Rule, Stall
 from mmgraph.store import Operation
 from tests.support.command import Command, end
+from tests.support.making import spec
 from tests.support.oracle import walk
 
 
@@ -204,6 +206,20 @@ async def test_a_plan_that_was_spoiled_is_named(tmp_path: Path, tiny_fleet: Flee
     assert (1, "") == done[:2]
     assert done.err.startswith("mmgraph: mirror.plan: the saved plan cannot be read: "), done.err
     assert done.err.endswith("; make it anew with mmgraph plan --out\n"), done.err
+
+
+@pytest.mark.parametrize("arguments", [["graph"], ["apply"], ["apply", "-n"]])
+def test_causes_in_a_plan_steer_no_terminal(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan's file may have been written by anybody, its causes too."""
+    planner = Planner(Evidence(), {})
+    planner.fail(Unread(spec("a:1", "a:1"), "\x1b[2J\u202e\n::error::x"))
+    (tmp_path / "x.plan").write_bytes(write(planner.finish(), "test"))
+    code = main([*arguments, str(tmp_path / "x.plan"), "--plain-http", "src.example"])
+    out, err = capsys.readouterr()
+    assert (1, []) == (code, [line for line in (out + err).splitlines() if not line.isprintable()])
+    assert "\n::error" not in out + err
 
 
 async def test_a_stale_plan_sends_nothing(tmp_path: Path, tiny_fleet: Fleet) -> None:

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.errors import SpecError
-from mmgraph.names import Digest, Platform, Reference, Registry, Repository, quote, quote_reference
+from mmgraph.names import (
+    Digest,
+    Platform,
+    Reference,
+    Registry,
+    Repository,
+    near_platform,
+    quote,
+    without_credentials,
+)
 
 SHA256 = "sha256:" + "ab" * 32
 SHA512 = "sha512:" + "ab" * 64
@@ -108,6 +117,13 @@ def test_reference_refuses(text: str, part: str) -> None:
         "user:s/secret@ghcr.io:443",
         f"user:secret@ghcr.io/a@{SHA256}",
         "user:secret@" + "x" * 1000,
+        "user:secret@shared.example",
+        "user:secret@shard:5000",
+        "user:secret@md",
+        "user:secret@sha256.example:443",
+        "user:secret@sha256:443",
+        "user:secret%40host/x",
+        "user:secret@host%40x",
     ],
 )
 def test_reference_with_credentials_does_not_echo_them(text: str) -> None:
@@ -118,9 +134,48 @@ def test_reference_with_credentials_does_not_echo_them(text: str) -> None:
     assert not any(part in str(caught.value) for part in ("secret", "se@", "cret"))
 
 
-def test_quote_reference_shows_a_name_with_a_digest() -> None:
+def test_quote_shows_a_name_with_a_digest() -> None:
     """Only what may be a password is left out."""
-    assert f'"alpine@{SHA256}"' == quote_reference(f"alpine@{SHA256}")
+    assert f'"alpine@{SHA256}"' == quote(f"alpine@{SHA256}")
+
+
+@pytest.mark.parametrize("text", ["user:secret@md", "user:secret@sha256:443", "user:secret%40host"])
+def test_a_registry_with_credentials_does_not_echo_them(text: str) -> None:
+    """Options name registries too."""
+    with pytest.raises(SpecError) as caught:
+        Registry.parse(text)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ('Invalid value "u:secret@host" for --jobs', 'Invalid value "…@host" for --jobs'),
+        (f"alpine:3@{SHA256} is no file", f"alpine:3@{SHA256} is no file"),
+        ("docker://u:secret%40host: No such file", "…%40host: No such file"),
+        ("backup@home/specs.json: No such file", "backup@home/specs.json: No such file"),
+    ],
+)
+def test_messages_of_others_lose_their_credentials(message: str, expected: str) -> None:
+    """What an option's parser or the system quotes may be a password; names of files stay."""
+    assert expected == without_credentials(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("linux/amd46", "linux/amd64"),
+        ("amd46", "linux/amd64"),
+        ("linxu/arm/v6", "linux/arm/v6"),
+        ("linux/arm64", ""),
+        ("linux/riscv64", ""),
+        ("linux/z80", ""),
+        ("unknown/unknown", ""),
+    ],
+)
+def test_a_misspelled_platform_is_near_a_known_one(text: str, expected: str) -> None:
+    """What is known, or like nothing that is known, may be meant."""
+    assert expected == near_platform(Platform.parse(text))
 
 
 def test_quote_shows_control_characters() -> None:

@@ -367,6 +367,15 @@ def without_nothing(value: Any) -> Any:
     return [without_nothing(each) for each in value] if isinstance(value, list) else value
 
 
+def test_the_reader_s_own_words_are_escaped() -> None:
+    """A field's name in a message cannot steer the terminal that shows it."""
+    saved = json.loads(write(simple(), TOOL))
+    saved["nodes"][0]["\x1b[2J\u202e"] = 1
+    with pytest.raises(SpecError) as caught:
+        read(json.dumps(saved).encode())
+    assert str(caught.value).isprintable()
+
+
 def test_the_place_of_what_is_wrong_is_named() -> None:
     """As a path into the file."""
     saved = json.loads(write(simple(), TOOL))

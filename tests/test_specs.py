@@ -184,6 +184,7 @@ BROKEN = {
     "an open object": (f'{A}\n{{"src":'.encode(), "value 2, line 2", "ends inside a value"),
     "trailing garbage": (f"{A}\nx".encode(), "value 2, line 2", '"x" in column 1 is no JSON'),
     "a closing bracket": (f"{A}\n\n]".encode(), "value 2, line 3", '"]" in column 1 is no JSON'),
+    "a stray quote": (b'{"src": "a" "b"}', "value 1, line 1", "'\"' in column 13 is no JSON"),
     "single quotes": (b"{'src': 'a'}", "value 1, line 1", "in column 2 is no JSON"),
     "a control character": (b'{"src": "a\x00"}', "value 1, line 1", "is no JSON"),
     "a duplicate key": (b'{"src": "a", "src": "b", "dst": "c"}', "value 1, line 1", '"src" stands twice'),
@@ -390,3 +391,26 @@ def test_layout_does_not_matter(numbers: list[int], random: Any) -> None:
     expected = [(s.destination, s.origin.number) for s in read(*values)]
 
     assert expected == [(s.destination, s.origin.number) for s in read_specs([("x", content.encode())])]
+
+
+def test_a_misspelled_platform_is_refused() -> None:
+    """It would be reported as missing at every source, and its image never be copied."""
+    with pytest.raises(SpecErrors, match='"linux/amd46" is not a platform that is known: write linux/amd64'):
+        read(limited("linux/amd46"))
+
+
+def test_a_key_does_not_echo_credentials() -> None:
+    """What stands out of its place may be a password."""
+    with pytest.raises(SpecErrors) as caught:
+        read({"user:secret@ghcr.io": "a"})
+    assert not [
+        text for text in (str(caught.value), *(p.text for p in caught.value.problems)) if "secret" in text
+    ]
+
+
+def test_a_message_has_fifty_problems_and_the_count() -> None:
+    """A hundred thousand lines help nobody; a program still gets every problem."""
+    with pytest.raises(SpecErrors) as caught:
+        read(*({"src": "a"} for _ in range(1000)))
+    assert (51, 1000) == (len(str(caught.value).splitlines()), len(caught.value.problems))
+    assert str(caught.value).endswith("\nand 950 more problems, 1000 in all")

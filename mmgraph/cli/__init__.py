@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from mmgraph.errors import InternalError, MmgraphError
+from mmgraph.names import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except CycloptsError as error:
         # Not cyclopts' own exit code for these, which is 2: that one says "changes pending" here.
-        say(str(error).replace("\0", "-"))
+        say(without_credentials(str(error).replace("\0", "-")))
         say("see mmgraph --help")
         return FAILED
     except Exception as error:
@@ -65,7 +66,7 @@ def _message(error: BaseException) -> str:
         return "\n".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, OSError):
         name = f"{error.filename}: " if error.filename is not None else ""
-        return f"{name}{error.strerror or error}"
+        return without_credentials(f"{name}{error.strerror or error}")
     return f"{type(error).__name__}: {error}"
 
 

@@ -37,6 +37,7 @@ def graph(
     from mmgraph.cli.output import emit, say, write
     from mmgraph.cli.session import open_session
     from mmgraph.plan import Plan, Result
+    from mmgraph.report.words import safe
 
     chosen = load(specs, selection)
 
@@ -55,7 +56,7 @@ def graph(
             emit(drawn.decode())
         for goal in made.goals:
             if goal.result is Result.FAILED:
-                say(f"{goal.spec.destination}: {goal.cause}")
+                say(safe(f"{goal.spec.destination}: {goal.cause}"))
         return FAILED if made.count(Result.FAILED) else DONE
 
     def draw(made: Plan) -> bytes:

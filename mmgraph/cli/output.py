@@ -10,16 +10,20 @@ from typing import Final, TextIO
 
 from mmgraph.cli.options import Colour
 from mmgraph.report.terminal import coloured
+from mmgraph.report.words import safe
 
 DASH: Final = "\0"
 """Stands for an argument "-", which cyclopts takes for an option; no real argument can be this."""
+
+_LINE_LIMIT: Final = 10_000
+"""Characters of one line of a message; names and causes in it are cut before."""
 
 
 def say(message: str) -> None:
     """Write a message for people to standard error; whoever does not listen misses it."""
     try:
         for line in message.splitlines() or [""]:
-            print(f"mmgraph: {line}", file=sys.stderr, flush=True)
+            print(f"mmgraph: {safe(line, _LINE_LIMIT)}", file=sys.stderr, flush=True)
     except OSError:
         pass
 
@@ -40,10 +44,20 @@ def emit(text: str) -> None:
 
 
 def write(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Put ``content`` into the file ``path``: whole, or it stays as it was. ``private``: only its owner's."""
+    """Put ``content`` into the file ``path``: whole, or it stays as it was. ``private``: only its owner's.
+
+    Raises ``OSError`` that names ``path`` as it was given.
+    """
     if str(path) in {DASH, "-"}:
         emit(content.decode())
         return
+    try:
+        _replace(path, content, private)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _replace(path: Path, content: bytes, private: bool) -> None:
     if path.exists() and not path.is_file():  # a pipe, or /dev/stdout, which must not be replaced by a file
         path.write_bytes(content)
         return

@@ -45,6 +45,7 @@ def plan(
     from mmgraph.cli.output import emit, say, wants_colour, width, write
     from mmgraph.cli.session import open_session
     from mmgraph.plan import Plan, Result
+    from mmgraph.report.words import safe
 
     chosen = load_specs(specs, selection)
 
@@ -69,7 +70,7 @@ def plan(
         if question:
             for goal in made.goals:
                 if goal.result is Result.FAILED:
-                    say(f"{goal.spec.destination}: {goal.cause}")
+                    say(safe(f"{goal.spec.destination}: {goal.cause}"))
         elif format == "json":
             emit(document.decode())
         else:
