@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import logging
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mmgraph.clock import Clock
 from mmgraph.errors import SpecError
 from mmgraph.names import Digest
 from mmgraph.server import LayoutStorage, MemoryStorage, RegistryServer
 from tests.support import skopeo
+from tests.support.clock import ManualClock
 from tests.test_server import INDEX, MANIFEST, Client, digest_of, image, talk
 
 if TYPE_CHECKING:
@@ -28,9 +31,11 @@ RESERVED = ("oci-layout", "index.json", "blobs")
 
 
 @asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[tuple[RegistryServer, Client]]:
+async def serving(
+    directory: Path, clock: Clock | None = None
+) -> AsyncIterator[tuple[RegistryServer, Client]]:
     """Serve a directory and open a client."""
-    async with RegistryServer(LayoutStorage(directory)) as server, talk(server) as client:
+    async with RegistryServer(LayoutStorage(directory), clock=clock) as server, talk(server) as client:
         yield server, client
 
 
@@ -252,6 +257,57 @@ async def test_unfinished_uploads_leave_nothing(tmp_path: Path, end: str) -> Non
             await client.ask("DELETE", opened.headers["Location"])
         assert not server.storage.holds("a")
 
+    assert [] == list(files(tmp_path))
+
+
+async def test_idle_session(tmp_path: Path) -> None:
+    """A session that nobody goes on with for an hour is dropped with its bytes, by itself."""
+    clock = ManualClock()
+    async with serving(tmp_path, clock) as (server, client):
+        location = (await client.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
+        await client.ask("PATCH", location, b"content")
+        await clock.advance(3599)
+        assert 1 == server.open_sessions
+        await clock.advance(1)
+
+        assert (0, []) == (server.open_sessions, list(files(tmp_path)))
+        assert 404 == (await client.ask("PATCH", location, b"more")).status
+
+
+async def test_session_that_is_gone_on_with(tmp_path: Path) -> None:
+    """An hour counts from the last request of a session, and each has its own."""
+    clock = ManualClock()
+    async with serving(tmp_path, clock) as (server, client):
+        location = (await client.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
+        await clock.advance(1800)
+        await client.ask("POST", "/v2/a/blobs/uploads/")
+        for _ in range(3):
+            await clock.advance(1799)
+            await client.ask("PATCH", location, b"content")
+
+        assert 1 == server.open_sessions
+        data = b"content" * 3
+        assert 201 == (await client.ask("PUT", f"{location}?digest={digest_of(data)}")).status
+
+
+async def test_session_that_expires_while_written_to(tmp_path: Path) -> None:
+    """A body of which no byte came for an hour is refused, and leaves nothing."""
+    clock, expired = ManualClock(), asyncio.Event()
+
+    async def chunk() -> AsyncIterator[bytes]:
+        yield b"con"
+        await expired.wait()
+        yield b"tent"
+
+    async with serving(tmp_path, clock) as (server, client):
+        location = (await client.ask("POST", "/v2/a/blobs/uploads/")).headers["Location"]
+        writing = asyncio.create_task(client.session.patch(client.base + location, data=chunk()))
+        while (await client.ask("GET", location)).headers["Range"] != "0-2":
+            pass
+        await clock.advance(3600)
+        expired.set()
+        async with await writing as answer:
+            assert (404, 0) == (answer.status, server.open_sessions)
     assert [] == list(files(tmp_path))
 
 

@@ -20,6 +20,7 @@ from mmgraph.server.layout import LayoutStorage
 from mmgraph.server.log import Extra, RequestLog
 from mmgraph.server.manifests import Manifests
 from mmgraph.server.routes import Target, checked_repository, target
+from mmgraph.server.sessions import Sessions
 from mmgraph.server.storage import BrokenError, MemoryStorage, Storage
 from mmgraph.store import Operation
 
@@ -58,7 +59,8 @@ class RegistryServer:
         self._auth = auth or Open()
         self._clock = clock or SystemClock()
         self._closing = asyncio.Event()
-        self._blobs = Blobs(storage, self.faults.quirks)
+        self._sessions = Sessions(self._clock)
+        self._blobs = Blobs(storage, self.faults.quirks, self._sessions)
         self._manifests = Manifests(storage, self.faults.quirks)
         self._address = ""
         self._runner: web.ServerRunner | None = None
@@ -77,8 +79,8 @@ class RegistryServer:
 
     @property
     def open_sessions(self) -> int:
-        """Upload sessions that were opened and neither finished nor cancelled."""
-        return self._blobs.open_sessions
+        """Upload sessions that were opened and have not ended."""
+        return len(self._sessions)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -113,7 +115,7 @@ class RegistryServer:
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._blobs.close()
+        self._sessions.close()
         self.storage.close()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:

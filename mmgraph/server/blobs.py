@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import TYPE_CHECKING, Final
 
 from mmgraph.errors import SpecError
@@ -17,38 +16,20 @@ if TYPE_CHECKING:
     from mmgraph.names import Digest
     from mmgraph.server.exchange import Exchange
     from mmgraph.server.faults import Quirks
+    from mmgraph.server.sessions import Session, Sessions
     from mmgraph.server.storage import Storage, Upload
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _CONTENT_RANGE: Final = re.compile(r"(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/.*)?")
 
 
-class _Session:
-    def __init__(self, repository: str, upload: Upload) -> None:
-        self.name = uuid.uuid4().hex
-        self.repository = repository
-        self.upload = upload
-        self.busy = False
-
-
 class Blobs:
-    """Handlers of blobs and upload sessions; sessions live as long as the server."""
+    """Handlers of blobs and upload sessions."""
 
-    def __init__(self, storage: Storage, quirks: Quirks) -> None:
+    def __init__(self, storage: Storage, quirks: Quirks, sessions: Sessions) -> None:
         self._storage = storage
         self._quirks = quirks
-        self._sessions: dict[str, _Session] = {}
-
-    @property
-    def open_sessions(self) -> int:
-        """Upload sessions that were opened and neither finished nor cancelled."""
-        return len(self._sessions)
-
-    def close(self) -> None:
-        """Drop all sessions and their bytes."""
-        for session in self._sessions.values():
-            session.upload.abandon()
-        self._sessions.clear()
+        self._sessions = sessions
 
     async def get(self, exchange: Exchange) -> Answer:
         """GET or HEAD of a blob, with a single range; any other is ignored, as RFC 9110 (14.2) lets it be."""
@@ -92,8 +73,7 @@ class Blobs:
         algorithm = query.get("digest-algorithm", "sha256")
         if algorithm not in {"sha256", "sha512"}:
             raise Refusal(400, Code.DIGEST_INVALID, "digests are sha256 or sha512")
-        session = _Session(repository, self._storage.upload(repository, algorithm))
-        self._sessions[session.name] = session
+        session = self._sessions.open(repository, self._storage.upload(repository, algorithm))
         return self._progress(202, session)
 
     def _mount(self, source: str, target: str, digest: Digest, may_pull: Callable[[str], bool]) -> bool:
@@ -135,8 +115,7 @@ class Blobs:
         digest = checked_digest(exchange.request.query.get("digest", ""))
         session = self._session(exchange)
         await self._append(exchange, session)
-        self._sessions.pop(session.name, None)
-        return self._commit(session.repository, session.upload, digest)
+        return self._commit(session.repository, self._sessions.take(session), digest)
 
     async def status(self, exchange: Exchange) -> Answer:
         """Say how far a session has got."""
@@ -144,18 +123,16 @@ class Blobs:
 
     async def cancel(self, exchange: Exchange) -> Answer:
         """End a session and drop its bytes."""
-        session = self._session(exchange)
-        del self._sessions[session.name]
-        session.upload.abandon()
+        self._sessions.take(self._session(exchange)).abandon()
         return Answer(204)
 
-    def _session(self, exchange: Exchange) -> _Session:
-        session = self._sessions.get(checked_session(exchange.target.name))
+    def _session(self, exchange: Exchange) -> Session:
+        session = self._sessions.find(checked_session(exchange.target.name))
         if session is None or session.repository != exchange.target.repository:
             raise Refusal(404, Code.BLOB_UPLOAD_UNKNOWN, "there is no such upload session")
         return session
 
-    async def _append(self, exchange: Exchange, session: _Session) -> None:
+    async def _append(self, exchange: Exchange, session: Session) -> None:
         given = exchange.request.headers.get("Content-Range")
         span = _CONTENT_RANGE.fullmatch(given) if given is not None else None
         if given is not None and span is None:
@@ -177,12 +154,12 @@ class Blobs:
             session.busy = False
         self._session(exchange)
 
-    def _write(self, session: _Session, piece: bytes) -> None:
+    def _write(self, session: Session, piece: bytes) -> None:
         try:
             session.upload.write(piece)
         except BaseException:
             # How much of the piece was taken nobody knows: there is no offset to go on from.
-            del self._sessions[session.name]
+            self._sessions.take(session)
             raise
 
     def _commit(self, repository: str, upload: Upload, digest: Digest) -> Answer:
@@ -194,10 +171,10 @@ class Blobs:
         location = f"{self._quirks.location_prefix}/v2/{repository}/blobs/{digest}"
         return Answer(201, {"Location": location, "Docker-Content-Digest": digest})
 
-    def _progress(self, status: int, session: _Session) -> Answer:
+    def _progress(self, status: int, session: Session) -> Answer:
         return Answer(status, self._where(session) | {"Docker-Upload-UUID": session.name})
 
-    def _where(self, session: _Session) -> dict[str, str]:
+    def _where(self, session: Session) -> dict[str, str]:
         query = f"?{self._quirks.location_query}" if self._quirks.location_query else ""
         path = f"/v2/{session.repository}/blobs/uploads/{session.name}{query}"
         return {
