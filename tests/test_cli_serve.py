@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.fleet import Fleet
+from mmgraph.cli.serve import serve
 from tests.support.command import Command, end
 from tests.support.oracle import walk
 
@@ -70,3 +72,37 @@ async def test_a_directory_has_one_server(tmp_path: Path) -> None:
     await end(second)
     assert (1, "", "mmgraph: images is served by another mmgraph\n") == (done.code, done.out, done.err)
     assert ["lock"] == left
+
+
+async def test_a_file_is_not_served(tmp_path: Path) -> None:
+    """Exit 1, and what is wrong in words."""
+    (tmp_path / "mine.json").write_text("{}")
+    done = await Command(tmp_path).run("serve", "mine.json")
+    assert (1, "", "mmgraph: mine.json is not a directory\n") == (done.code, done.out, done.err)
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("127.0.0.1:5000", False),
+        ("[::1]:5000", False),
+        ("127.8.8.8:5000", False),
+        ("0.0.0.0:5000", True),
+        ("[::]:5000", True),
+        ("[fe80::1%eth0]:5000", True),
+        ("192.0.2.1:5000", True),
+    ],
+)
+def test_an_open_door_is_warned_of(
+    address: str, warned: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever listens on more than loopback is told that anyone may push."""
+
+    async def tell(_: object, __: str, ___: int, ready: Callable[[str], None], ____: object) -> None:
+        ready(address)
+
+    monkeypatch.setattr("mmgraph.server.serve", tell)  # no test opens a door to the network
+    assert 0 == serve()
+    shown = capsys.readouterr()
+    expected = f"mmgraph: warning: whoever reaches {address} may push to it: it asks nobody who they are\n"
+    assert (f"listening on {address}\n", expected if warned else "") == (shown.out, shown.err)

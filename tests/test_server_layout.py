@@ -369,6 +369,15 @@ async def test_uploads_behind_a_symbolic_link(tmp_path: Path) -> None:
     assert ["file"] == [path.name for path in (tmp_path / "precious").iterdir()]
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_directory_that_is_a_file(tmp_path: Path, name: str) -> None:
+    """A file, or what would lie below one, cannot be served."""
+    (tmp_path / "file").write_bytes(b"{}")
+
+    with pytest.raises(SpecError, match=f"{name} is not a directory$"):
+        LayoutStorage(tmp_path / name)
+
+
 def test_directory_that_is_a_layout(tmp_path: Path) -> None:
     """A directory that is itself a layout is not served as one of layouts."""
     (tmp_path / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')

@@ -23,10 +23,11 @@ def serve(
 ) -> int:
     """Serve until a signal comes."""
     import asyncio
+    from ipaddress import ip_address
 
     from mmgraph import server
     from mmgraph.cli.interrupt import Interrupts, run
-    from mmgraph.cli.output import emit
+    from mmgraph.cli.output import emit, say
     from mmgraph.errors import SpecError
     from mmgraph.names import quote
 
@@ -36,6 +37,12 @@ def serve(
             f"--listen {quote(listen)} is not HOST:PORT: write 127.0.0.1:5000, or port 0 for a free one"
         )
 
+    def ready(address: str) -> None:
+        # What the socket is bound to tells, whatever name was given for it.
+        if not ip_address(address.rpartition(":")[0].strip("[]").partition("%")[0]).is_loopback:
+            say(f"warning: whoever reaches {address} may push to it: it asks nobody who they are")
+        emit(f"listening on {address}\n")
+
     async def work(interrupts: Interrupts) -> int:
         stop = asyncio.Event()
         interrupts.drain = stop.set
@@ -43,7 +50,7 @@ def serve(
             directory,
             host.strip("[]") or "127.0.0.1",
             int(port),
-            lambda address: emit(f"listening on {address}\n"),
+            ready,
             stop,
         )
         return DONE

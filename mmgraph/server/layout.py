@@ -76,12 +76,15 @@ class LayoutStorage:
     """Repositories as OCI layouts under ``directory``, which is made where it is missing.
 
     Files are the truth and are looked at again whenever an index.json has changed, so other programs may
-    write layouts there. Symbolic links are not followed. Raises ``SpecError`` for a directory that is
-    itself a layout and for repositories whose files would lie inside another's.
+    write layouts there. Symbolic links are not followed. Raises ``SpecError`` for what is no directory or
+    itself a layout, and for repositories whose files would lie inside another's.
     """
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise SpecError(f"{directory} is not a directory") from None
         self._root = directory.resolve()
         if (self._root / "oci-layout").is_file():
             raise SpecError(f"{directory} is one OCI layout: serve the directory above it")
