@@ -393,7 +393,7 @@ async def test_tokens_end_to_end(tmp_path: Path) -> None:
         ("repository:team/base:pull,push", "repository:team/app:pull"),
         ("repository:team/base:pull",),
     ] == scopes
-    assert 2 == server.log.count(status=401)  # the ping that looked for TLS, and the first request
+    assert 1 == server.log.count(status=401)  # the ping that looked for TLS told of the challenge too
 
 
 async def test_a_token_storm(tmp_path: Path) -> None:
@@ -454,7 +454,7 @@ async def test_basic(tmp_path: Path) -> None:
         client(credentials=logged_in(server, tmp_path)) as wire,
     ):
         await push_image(wire, at(server))
-    assert 2 == server.log.count(status=401)
+    assert 1 == server.log.count(status=401)
 
 
 async def test_a_wrong_password(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ class Connections:
         self._plain_http = frozenset(plain_http)
         self._retries = Retries(clock, chance)
         self._ssl = ssl_context
-        self._auth = Authenticator(credentials, clock, self._fetch_token, warn)
+        self._auth = Authenticator(credentials, clock, self._fetch_token, warn, ping=self._ping)
         self._endpoints: dict[Registry, _Endpoint] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -210,7 +210,7 @@ class Connections:
         if response.status == 401 and own:
             offers = response.headers.getall("WWW-Authenticate", ())
             try:
-                again = self._auth.challenged(call.repository, call.scopes, url, offers, sent)
+                again = await self._auth.challenged(call.repository, call.scopes, url, offers, sent)
             except BaseException:
                 response.close()
                 raise
@@ -266,7 +266,16 @@ class Connections:
                 raise error from None
             endpoint.base = plain
         endpoint.decided = True
+        offers = response.headers.getall("WWW-Authenticate", ())
         await read(response, wire.ERROR_LIMIT, url)
+        self._auth.pinged(registry, f"{endpoint.base}/v2/", response.status, offers)
+
+    async def _ping(self, registry: Registry) -> tuple[int, str, Collection[str]]:
+        """Ask for nothing but the challenge."""
+        url = f"{self._endpoint(registry).base}/v2/"
+        response = await self._send(Operation.PING, registry, "GET", url, {}, None)
+        await read(response, wire.ERROR_LIMIT, url)
+        return response.status, url, response.headers.getall("WWW-Authenticate", ())
 
     async def _send(
         self,

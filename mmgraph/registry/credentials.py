@@ -1,247 +1,224 @@
-"""Who we are to a registry: the login files of docker and podman, read and never written.
+"""Who we are to a registry: which login file, key and helper apply to a repository.
 
-Owns where those files are, their forms and the order of their keys (containers-auth.json(5), docker/cli's
-``configfile``). Must not know HTTP. A file's content never reaches a message.
+Owns where login files are and the order in which they, their keys and their helpers are asked. Must not know a
+file's form or HTTP. Files are read and never written.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from mmgraph.clock import Clock, SystemClock
 from mmgraph.errors import SpecError
-from mmgraph.names import Registry, Repository, quote
+from mmgraph.names import HUB, Registry, Repository
+from mmgraph.registry.helpers import HelperError, Helpers
+from mmgraph.registry.logins import Logins
+from mmgraph.registry.secrets import Credential
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
 _FILE_LIMIT: Final = 16 << 20
+_HUB_SERVER: Final = "https://index.docker.io/v1/"
+"""How docker spells Docker Hub to a store, and in its login file."""
+_SERVER: Final = re.compile(r"[!-~]{1,1024}")
 
 
-class Secret:
-    """A password or token. Its text comes out by ``reveal`` alone: not by ``str``, ``repr`` or formatting."""
+class Login(msgspec.Struct, frozen=True):
+    """The credential that applies to a repository, and where it came from: ``file``, ``key``, ``helper``."""
 
-    __slots__ = ("_text",)
+    credential: Credential
+    file: str
+    key: str
+    helper: str = ""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the secret's text, to be sent and nothing else."""
-        return self._text
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
+    @property
+    def kind(self) -> str:
+        """What a person calls it: basic, identity token, registry token, helper NAME."""
+        return f"helper {self.helper}" if self.helper else self.credential.kind
 
     def __str__(self) -> str:
-        return ""
-
-    def __repr__(self) -> str:
-        return "Secret()"
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a secret does not leave the process")
+        helper = f" (helper {self.helper})" if self.helper else ""
+        return f"the credential for {self.key} from {self.file}{helper}"
 
 
-class Credential(msgspec.Struct, frozen=True):
-    """What an entry of a login file offers: a password, an OAuth2 refresh token, a finished bearer token."""
+class _Source(msgspec.Struct):
+    """A place where a login file may be; it is read when a search first comes there."""
 
-    username: str = ""
-    password: Secret | None = None
-    identity_token: Secret | None = None
-    registry_token: Secret | None = None
-
-    def basic(self) -> Secret | None:
-        """Return the value of an Authorization header for Basic, None without a password."""
-        if self.password is None:
-            return None
-        pair = f"{self.username}:{self.password.reveal()}".encode()
-        return Secret(f"Basic {base64.b64encode(pair).decode()}")
-
-
-class _Login:
-    """One login file: where its text came from and what it says, by normal key."""
-
-    __slots__ = ("entries", "helpers", "name", "store")
-
-    def __init__(self, name: str, document: Any, *, legacy: bool = False) -> None:
-        self.name = name
-        if not isinstance(document, dict):
-            raise SpecError(f"{name} is not a login file: its JSON is not an object")
-        entries = document if legacy else document.get("auths") or {}
-        helpers = {} if legacy else document.get("credHelpers") or {}
-        store = "" if legacy else document.get("credsStore") or ""
-        if not (isinstance(entries, dict) and isinstance(helpers, dict) and isinstance(store, str)):
-            raise SpecError(
-                f"{name} is not a login file: auths and credHelpers are objects, credsStore is a name"
-            )
-        self.store = store
-        self.entries: dict[str, Any] = {}
-        self.helpers = {_normal(key): helper for key, helper in helpers.items() if helper}
-        for key, entry in entries.items():
-            normal = _normal(key)
-            if key == normal or normal not in self.entries:  # a key in today's form beats a legacy one
-                self.entries[normal] = entry
-
-    def find(self, registry: Registry, key: str) -> Credential | None:
-        """Return the entry under ``key``, None for none; raise ``SpecError`` where a helper keeps it."""
-        helper = self.helpers.get(key)
-        if helper:
-            raise self._helper(helper, registry)
-        if key not in self.entries:
-            return None
-        credential = self._credential(self.entries[key], key)
-        if credential is None and self.store:  # docker login leaves an empty entry beside the store's
-            raise self._helper(self.store, registry)
-        return credential
-
-    def _helper(self, helper: object, registry: Registry) -> SpecError:
-        return SpecError(
-            f"{self.name} keeps the login for {registry} in the credential helper {quote(str(helper))}, and"
-            " helpers are not supported yet: log in to a file of its own and name it with --authfile"
-        )
-
-    def _credential(self, entry: Any, key: str) -> Credential | None:
-        if not isinstance(entry, dict):
-            raise SpecError(f"{self.name}: the entry of {quote(key)} is not an object")
-        texts: dict[str, str] = {}
-        for field in ("auth", "username", "password", "identitytoken", "registrytoken"):
-            value = entry.get(field) or ""
-            if not isinstance(value, str):
-                raise SpecError(f"{self.name}: {field} of {quote(key)} is not a string")
-            texts[field] = value
-        username, password = texts["username"], texts["password"]
-        if texts["auth"]:
-            try:
-                pair = base64.b64decode(texts["auth"].strip(), validate=True).decode()
-            except (binascii.Error, ValueError):
-                raise SpecError(f"{self.name}: auth of {quote(key)} is not base64 of user:password") from None
-            username, colon, password = pair.partition(":")
-            if not colon:
-                raise SpecError(f"{self.name}: auth of {quote(key)} is not base64 of user:password")
-            password = password.strip("\0")  # docker's own reader does so (configfile, decodeAuth)
-        credential = Credential(
-            username,
-            Secret(password) if password else None,
-            Secret(texts["identitytoken"]) if texts["identitytoken"] else None,
-            Secret(texts["registrytoken"]) if texts["registrytoken"] else None,
-        )
-        if credential.password or credential.identity_token or credential.registry_token:
-            return credential
-        return None
-
-
-def _normal(key: str) -> str:
-    """Return a file's key as ``host[/path]``; keys with a scheme or an API version mean the host alone."""
-    bare = key.removeprefix("http://").removeprefix("https://")
-    name, _, path = bare.partition("/")
-    if bare != key or path.strip("/") in ("v1", "v2"):
-        path = ""
-    try:
-        name = Registry.parse(name)
-    except SpecError:
-        name = name.lower()
-    return f"{name}/{path}".rstrip("/")
+    name: str
+    path: Path | None = None
+    inline: bytes = b""
+    legacy: bool = False
+    required: bool = False
+    read: bool = False
+    logins: Logins | None = None
 
 
 class Credentials:
-    """The login files that the environment names, in podman's order; each is read when first needed."""
+    """The login files that the environment names, in podman's order.
+
+    ``authfile`` is read instead of all of them, ``anonymous`` are the registries that nothing is looked up for,
+    ``warn`` hears of files that disagree. ``clock`` passes the time that helpers are given.
+    """
 
     def __init__(
-        self, environ: Mapping[str, str] | None = None, authfile: Path | None = None, home: Path | None = None
+        self,
+        environ: Mapping[str, str] | None = None,
+        authfile: Path | None = None,
+        home: Path | None = None,
+        *,
+        clock: Clock | None = None,
+        anonymous: Collection[Registry] = (),
+        warn: Callable[[str], None] = lambda message: None,
     ) -> None:
         self._environ = os.environ if environ is None else environ
-        self._authfile = authfile
-        self._home = home
-        self._logins: list[_Login] | None = None
-        self._found: dict[Repository, Credential | None] = {}
+        self._home = home or Path(self._environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111
+        self._helpers = Helpers(self._environ, clock or SystemClock())
+        self._sources = list(self._all(authfile))
+        self._anonymous = frozenset(anonymous)
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._found: dict[Repository, Login | None] = {}
 
-    def find(self, repository: Repository) -> Credential | None:
-        """Return the credential for ``repository``: the first file that has one, its most specific key.
+    async def find(self, repository: Repository) -> Login | None:
+        """Return the login for ``repository``, None for none: the first file's that has one, most specific key.
 
-        Raises ``SpecError`` for a file that cannot be read and for a login that only a credential helper
-        knows.
+        Raises ``SpecError`` for a file that cannot be read, and ``HelperError`` for a helper that fails: to go
+        on without the login would be to fail later, at the registry, for a reason that nobody finds.
         """
         if repository not in self._found:
-            self._found[repository] = self._find(repository)
+            anonymous = self.is_anonymous(repository.registry)
+            self._found[repository] = None if anonymous else await self._find(repository)
         return self._found[repository]
 
-    def _find(self, repository: Repository) -> Credential | None:
-        if self._logins is None:
-            self._logins = list(self._read_all())
+    def is_anonymous(self, registry: Registry) -> bool:
+        """Whether nothing is looked up for ``registry``, as the user wants it."""
+        return registry in self._anonymous
+
+    async def close(self) -> None:
+        """Kill the helpers that still run."""
+        await self._helpers.close()
+
+    async def _find(self, repository: Repository) -> Login | None:
         parts = repository.path.split("/")
         keys = ["/".join((repository.registry, *parts[:count])) for count in range(len(parts), -1, -1)]
-        for login in self._logins:
-            for key in keys:
-                credential = login.find(repository.registry, key)
-                if credential is not None:
-                    return credential
+        for number, source in enumerate(self._sources):
+            logins = self._read(source)
+            if logins is None:
+                continue
+            login = await self._look(logins, repository.registry, keys)
+            if login is not None:
+                self._compare(login, self._sources[number + 1 :])
+                return login
         return None
 
-    def _read_all(self) -> Iterator[_Login]:
-        alone = self._authfile or _path(self._environ.get("REGISTRY_AUTH_FILE"))
-        if alone is not None:
-            login = _read(alone, required=True)
-            if login is not None:
-                yield login
-            return
-        inline = self._environ.get("DOCKER_AUTH_CONFIG")
-        if inline:
-            yield _Login("DOCKER_AUTH_CONFIG", _decode("DOCKER_AUTH_CONFIG", inline.encode()))
-        for path, legacy in self._paths():
-            login = _read(path, legacy=legacy)
-            if login is not None:
-                yield login
+    async def _look(self, logins: Logins, registry: Registry, keys: list[str]) -> Login | None:
+        for key in keys:
+            if helper := logins.helpers.get(key):
+                credential = await self._ask(helper, logins, registry)
+                if credential is not None:
+                    return Login(credential, logins.name, key, helper)
+            entry = logins.entries.get(key)
+            if entry is not None and entry.problem:
+                raise SpecError(entry.problem)
+            if entry is not None and entry.credential is not None:
+                return Login(entry.credential, logins.name, key)
+        # A store may know more hosts than the file lists: docker-credential-ecr-login knows all of ECR.
+        if logins.store and registry not in logins.helpers:
+            credential = await self._ask(logins.store, logins, registry)
+            if credential is not None:
+                return Login(credential, logins.name, registry, logins.store)
+        return None
 
-    def _paths(self) -> Iterator[tuple[Path, bool]]:
-        home = self._home or Path(self._environ.get("HOME") or "~").expanduser()
-        runtime = _path(self._environ.get("XDG_RUNTIME_DIR"))
-        yield (
-            (runtime or Path(f"/run/containers/{os.getuid()}"))
-            / ("containers/auth.json" if runtime else "auth.json"),
-            False,
-        )
-        yield (
-            (_path(self._environ.get("XDG_CONFIG_HOME")) or home / ".config") / "containers/auth.json",
-            False,
-        )
-        yield (_path(self._environ.get("DOCKER_CONFIG")) or home / ".docker") / "config.json", False
-        yield home / ".dockercfg", True
+    async def _ask(self, helper: str, logins: Logins, registry: Registry) -> Credential | None:
+        """Ask a helper for ``registry`` under each name that it may know it by, and no other host's."""
+        entry = logins.entries.get(registry)
+        servers = dict.fromkeys((_HUB_SERVER, HUB) if registry == HUB else (registry,))
+        if entry is not None and _SERVER.fullmatch(entry.server):
+            servers = {entry.server: None, **servers}
+        for server in servers:
+            try:
+                credential = await self._helpers.get(helper, registry, server)
+            except HelperError as error:
+                raise HelperError(f"{logins.name}: {error}") from None
+            if credential is not None:
+                return credential
+        return None
+
+    def _compare(self, login: Login, others: list[_Source]) -> None:
+        """Warn where a later file says something else of the same key: the user may mean that one."""
+        for source in others:
+            try:
+                other = self._read(source)
+            except SpecError:
+                continue  # it is not needed
+            if other is None:
+                continue
+            entry = other.entries.get(login.key)
+            if login.helper:
+                differs = other.helpers.get(login.key, login.helper) not in ("", login.helper)
+            else:
+                differs = (
+                    entry is not None
+                    and entry.credential is not None
+                    and entry.credential != login.credential
+                )
+            message = f"{login.file} and {other.name} disagree about {login.key}: {login.file} is followed"
+            if differs and message not in self._warned:
+                self._warned.add(message)
+                self._warn(message)
+
+    def _read(self, source: _Source) -> Logins | None:
+        if not source.read:
+            content = source.inline if source.path is None else self._content(source.path, source)
+            if content.strip():
+                source.logins = Logins(source.name, content, legacy=source.legacy)
+            source.read = True  # only now: a file that is wrong is wrong for everybody who comes to it
+            source.inline = b""
+        return source.logins
+
+    def _content(self, path: Path, source: _Source) -> bytes:
+        try:
+            with path.open("rb") as file:
+                content = file.read(_FILE_LIMIT + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            if source.required:
+                raise SpecError(f"the login file {source.name} does not exist") from None
+            return b""
+        except OSError as error:
+            raise SpecError(f"the login file {source.name} cannot be read: {error.strerror}") from None
+        if len(content) > _FILE_LIMIT:
+            raise SpecError(f"the login file {source.name} is longer than {_FILE_LIMIT} bytes")
+        return content
+
+    def _all(self, authfile: Path | None) -> Iterator[_Source]:
+        environ = self._environ
+        alone = authfile or _path(environ.get("REGISTRY_AUTH_FILE"))
+        if alone is not None:
+            yield self._source(alone, required=True)
+            return
+        inline = environ.get("DOCKER_AUTH_CONFIG")
+        if inline:
+            yield _Source("DOCKER_AUTH_CONFIG", inline=inline.encode(errors="surrogateescape"))
+        runtime = _path(environ.get("XDG_RUNTIME_DIR"))
+        if runtime is not None:
+            yield self._source(runtime / "containers/auth.json")
+        else:
+            yield self._source(Path(f"/run/containers/{os.getuid()}/auth.json"))
+        config = _path(environ.get("XDG_CONFIG_HOME")) or self._home / ".config"
+        yield self._source(config / "containers/auth.json")
+        yield self._source((_path(environ.get("DOCKER_CONFIG")) or self._home / ".docker") / "config.json")
+        yield self._source(self._home / ".dockercfg", legacy=True)
+
+    def _source(self, path: Path, *, legacy: bool = False, required: bool = False) -> _Source:
+        name = f"~/{path.relative_to(self._home)}" if path.is_relative_to(self._home) else str(path)
+        return _Source(name, path, legacy=legacy, required=required)
 
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
-
-
-def _read(path: Path, *, legacy: bool = False, required: bool = False) -> _Login | None:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_FILE_LIMIT + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        if required:
-            raise SpecError(f"the login file {path} does not exist") from None
-        return None
-    except OSError as error:
-        raise SpecError(f"the login file {path} cannot be read: {error.strerror}") from None
-    if len(content) > _FILE_LIMIT:
-        raise SpecError(f"the login file {path} is longer than {_FILE_LIMIT} bytes")
-    return _Login(str(path), _decode(str(path), content), legacy=legacy) if content.strip() else None
-
-
-def _decode(name: str, content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        # The cause is cut off: a parser's message may quote the file.
-        raise SpecError(f"{name} is not a login file: it is not JSON") from None

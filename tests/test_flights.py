@@ -1,0 +1,103 @@
+"""Work shared by whoever wants it, and what becomes of it when they leave."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mmgraph.registry.flights import Flights
+
+
+class Work:
+    """Work that waits until it is told to go on, and counts what happens to it."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.cancelled = 0
+        self.go = asyncio.Event()
+
+    async def __call__(self) -> int:
+        """Return the number of the start."""
+        self.started += 1
+        number = self.started
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return number
+
+
+async def boarded(flights: Flights[str, int], work: Work, count: int) -> list[asyncio.Task[int]]:
+    """Let ``count`` passengers board."""
+    tasks = [asyncio.create_task(flights.join("key", work)) for _ in range(count)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return tasks
+
+
+async def test_one_flight_for_all() -> None:
+    """All who come while work is under way share it, and nothing is kept of it."""
+    flights, work = Flights[str, int](), Work()
+    tasks = await boarded(flights, work, 50)
+    work.go.set()
+    found = [*await asyncio.gather(*tasks), await flights.join("key", work)]
+    assert ([*[1] * 50, 2], 0) == (found, len(flights))
+
+
+async def test_a_passenger_leaves() -> None:
+    """One who is cancelled takes nothing away from the others."""
+    flights, work = Flights[str, int](), Work()
+    first, second = await boarded(flights, work, 2)
+    first.cancel()
+    await asyncio.sleep(0)
+    work.go.set()
+    expected = (1, 1, 0)
+    assert expected == (await second, work.started, work.cancelled)
+
+
+async def test_the_last_passenger_ends_it() -> None:
+    """When nobody waits for it any more the work is cancelled, and nothing is left behind."""
+    flights, work = Flights[str, int](), Work()
+    tasks = await boarded(flights, work, 2)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await flights.close()
+    expected = (1, 0)
+    assert expected == (work.cancelled, len(flights))
+
+
+async def test_who_comes_after_the_last_left() -> None:
+    """A flight that is being cancelled takes nobody on board: the next one starts anew."""
+    flights, work = Flights[str, int](), Work()
+    (first,) = await boarded(flights, work, 1)
+    first.cancel()
+    second = asyncio.create_task(flights.join("key", work))
+    await asyncio.gather(first, return_exceptions=True)
+    work.go.set()
+    expected = 2
+    assert expected == await second
+
+
+async def test_a_failure_is_everybodys() -> None:
+    """All passengers get the exception, and the next flight starts anew."""
+    flights = Flights[str, int]()
+
+    async def fail() -> int:
+        raise ValueError("no")
+
+    found = await asyncio.gather(*(flights.join("key", fail) for _ in range(3)), return_exceptions=True)
+    assert [ValueError] * 3 == [type(each) for each in found]
+
+
+async def test_close() -> None:
+    """Closing ends the work and its passengers with it."""
+    flights, work = Flights[str, int](), Work()
+    (task,) = await boarded(flights, work, 1)
+    await flights.close()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    expected = (1, 0)
+    assert expected == (work.cancelled, len(flights))
