@@ -930,6 +930,35 @@ async def test_port_that_is_taken() -> None:
             await RegistryServer(MemoryStorage(), port=port).start()
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize("head", [b"", b"GET /v2/ HTTP/1.1\r\nX"])
+async def test_head_that_does_not_come(before: bytes, head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection on which no whole head comes is closed, the first one or a later one."""
+    monkeypatch.setattr("mmgraph.server.app._HEAD", 0.2)
+    async with RegistryServer(MemoryStorage()) as server:
+        reader, writer = await asyncio.open_connection(*server.address.split(":"))
+        writer.write(before + head)
+        answers = (await asyncio.wait_for(reader.read(), 20)).count(b"HTTP/1.1 200 OK")
+        writer.close()
+
+    assert before.count(b"GET") == answers
+
+
+async def test_body_may_take_longer_than_a_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time for heads is none for bodies."""
+    monkeypatch.setattr("mmgraph.server.app._HEAD", 0.2)
+    async with RegistryServer(MemoryStorage()) as server, talk(server) as client:
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"con"
+            await asyncio.sleep(0.5)
+            yield b"tent"
+
+        url = f"{client.base}/v2/a/blobs/uploads/?digest={digest_of(b'content')}"
+        async with client.session.post(url, data=slow()) as answer:
+            assert 201 == answer.status
+
+
 async def test_server_that_was_not_started() -> None:
     """There is no address before the start."""
     with pytest.raises(InternalError):

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger("mmgraph.server")
 _GRACE: Final = 1.0
 """Seconds that requests under way are given when the server stops."""
+_HEAD: Final = 75.0
+"""Seconds in which the head of a request must have come, from the connection or the last answer on."""
 
 
 class RegistryServer:
@@ -93,7 +95,9 @@ class RegistryServer:
         """
         self.storage.open()
         # Bodies are stored as they come: a Content-Encoding is the client's business.
-        server = web.Server(self._serve, auto_decompress=False, access_log=None)
+        # aiohttp has no time-out for heads by name. Its keep-alive time-out closes whatever waits for one, also
+        # in the middle and at a connection's start, and would be an hour.
+        server = web.Server(self._serve, auto_decompress=False, access_log=None, keepalive_timeout=_HEAD)
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE)
         await self._runner.setup()
         try:
