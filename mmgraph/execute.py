@@ -236,7 +236,7 @@ class Execution:
             self._report(Moved(transfer.digest, read, sent))
 
         try:
-            outcomes = await run(transfer, self._transport, meter)
+            outcomes = await run(transfer, self._transport, meter, self._clock)
         finally:
             if started:
                 self._report(Ended(transfer.digest))

@@ -2,7 +2,8 @@
 
 Owns the proof (I2): the last chunk is withheld until length and digest agree, so that a destination never gets to
 commit wrong bytes. Knows one attempt; what is tried again, and when, is decided by who asked. A transfer is a plain
-value and its outcomes are plain values, failures included, so that another process could carry it out.
+value and its outcomes are plain values, failures included, so that another process could carry it out. How one
+stream becomes several is the tee's.
 """
 
 from __future__ import annotations
@@ -12,19 +13,27 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
+from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest, Repository
 from mmgraph.store import Transport, Upload
+from mmgraph.tee import Branch, SourceFailed, Tee
+
+if TYPE_CHECKING:
+    from mmgraph.clock import Clock
 
 SMALL = 4 * 1024 * 1024
 """Blobs up to this size are held whole and proven before a byte is sent, so that a repeated PUT costs no GET."""
 _STREAM_BUFFER = 1024 * 1024
 _TEE_BUFFER = 1024 * 1024
-_RESUMES_WITHOUT_PROGRESS = 3
+_BREAKS = 3
+"""Breaks in a row without ``_PROGRESS`` between them that end it (containers' ``body_reader.go`` has that MiB)."""
 _PROGRESS = 1024 * 1024
+_NO_RANGE = frozenset({200, 206, 416})
+"""Statuses of a registry that cannot go on in the middle: it ignored the range, sent another, or refused it."""
 _ABANDON_SECONDS = 5.0
 _ATTEMPTS = 4
 _PASSING = frozenset({408, 429})
@@ -115,20 +124,12 @@ Meter = Callable[[int, int], None]
 """Told of bytes as they pass: read from the source, sent to destinations."""
 
 
-class SourceFailed(Exception):
-    """Carries a failure of the source through the body of an upload, so that the two sides are not mixed up."""
-
-    def __init__(self, error: MmgraphError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
-async def run(transfer: Transfer, transport: Transport, meter: Meter) -> tuple[Outcome, ...]:
+async def run(transfer: Transfer, transport: Transport, meter: Meter, clock: Clock) -> tuple[Outcome, ...]:
     """Carry out ``transfer`` once, under slots that the caller holds; never raises but for cancellation.
 
-    On cancellation every session opened here is cancelled too.
+    On cancellation every session opened here is cancelled too. ``clock`` tells which destination holds others up.
     """
-    attempt = _Attempt(transfer, transport, meter)
+    attempt = _Attempt(transfer, transport, meter, clock)
     try:
         return await attempt.run()
     except asyncio.CancelledError:
@@ -137,10 +138,13 @@ async def run(transfer: Transfer, transport: Transport, meter: Meter) -> tuple[O
 
 
 class _Attempt:
-    def __init__(self, transfer: Transfer, transport: Transport, meter: Meter) -> None:
+    def __init__(self, transfer: Transfer, transport: Transport, meter: Meter, clock: Clock) -> None:
         self._transfer = transfer
         self._transport = transport
         self._meter = meter
+        self._clock = clock
+        self._left = False
+        """Whether bytes have been handed on: then a stream that begins at zero again must first catch up."""
         self._sessions: dict[Repository, Upload] = {}
         """Open, and nobody else's to close."""
         self._starts: set[asyncio.Task[Upload | None]] = set()
@@ -220,14 +224,19 @@ class _Attempt:
             try:
                 whole = await (early if early is not None else self._whole())
             except MmgraphError as error:
-                await self.abandon()
-                return [Outcome(target, How.FAILED, error=error, of_source=True) for target in targets]
+                return await self._none(targets, error)
             return await asyncio.gather(*(self._put(target, whole) for target in targets))
         async with aclosing(self._proven()) as stream:
+            try:
+                # Before the PUT opens: a destination drops an upload that idles while a slow source makes up its
+                # mind (containers/skopeo#2101).
+                first = await anext(stream)
+            except SourceFailed as failure:
+                return await self._none(targets, failure.error)
             if len(targets) == 1:
-                return [await self._put(targets[0], self._metered(stream))]
-            tee = Tee(stream, len(targets), _TEE_BUFFER)
-            pump = asyncio.create_task(tee.pump())
+                return [await self._put(targets[0], self._metered(stream, first))]
+            tee = Tee(stream, len(targets), _TEE_BUFFER, first)
+            helpers = [asyncio.create_task(tee.pump()), asyncio.create_task(tee.watch(self._clock))]
             try:
                 return await asyncio.gather(
                     *(
@@ -236,12 +245,28 @@ class _Attempt:
                     )
                 )
             finally:
-                pump.cancel()
-                await asyncio.gather(pump, return_exceptions=True)
+                for helper in helpers:
+                    helper.cancel()
+                await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _none(self, targets: list[Target], error: MmgraphError) -> list[Outcome]:
+        """The source failed before anything was sent."""
+        await self.abandon()
+        return [Outcome(target, How.FAILED, error=error, of_source=True) for target in targets]
 
     async def _put_branch(self, target: Target, branch: Branch) -> Outcome:
         try:
-            return await self._put(target, self._metered(branch.read()))
+            async with asyncio.timeout(None) as branch.patience:
+                return await self._put(target, self._metered(branch.read()))
+        except TimeoutError:
+            session = self._sessions.pop(target.repository, None)
+            if session is not None:
+                await self._transport.cancel(session)
+            error = NetworkError(
+                f"{target.repository.registry} holds up the upload of {self._transfer.digest} to others"
+                f" ({branch.accepted} of {self._transfer.size} bytes so far): it gets the blob on its own"
+            )
+            return Outcome(target, How.FAILED, error=error)
         finally:
             branch.close()
 
@@ -260,7 +285,10 @@ class _Attempt:
             self._meter(0, len(body))
         return Outcome(target, How.UPLOADED)
 
-    async def _metered(self, stream: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    async def _metered(self, stream: AsyncIterator[bytes], first: bytes = b"") -> AsyncGenerator[bytes, None]:
+        if first:
+            yield first
+            self._meter(0, len(first))
         async for chunk in stream:
             yield chunk
             self._meter(0, len(chunk))
@@ -278,15 +306,16 @@ class _Attempt:
         Raises ``SourceFailed``.
         """
         digest = self._transfer.digest
-        proof = hashlib.new(digest.algorithm)
-        held = b""
-        length = 0
+        proof, length, held = hashlib.new(digest.algorithm), 0, b""
         async with aclosing(self._resumed()) as stream:
-            async for chunk in stream:
+            async for offset, chunk in stream:
+                if offset < length:  # it begins anew, and nothing of what came before has left
+                    proof, length, held = hashlib.new(digest.algorithm), 0, b""
                 proof.update(chunk)
                 length += len(chunk)
                 self._meter(len(chunk), 0)
                 if held:
+                    self._left = True
                     yield held
                 held = chunk
         if length != self._transfer.size or proof.hexdigest() != digest.hex:
@@ -299,111 +328,52 @@ class _Attempt:
         if held:
             yield held
 
-    async def _resumed(self) -> AsyncGenerator[bytes, None]:
-        """The blob's bytes as they come; a stream that breaks goes on where it broke, by Range.
+    async def _resumed(self) -> AsyncGenerator[tuple[int, bytes], None]:
+        """The blob's bytes as they come, each piece with its offset; a stream that breaks goes on where it broke.
 
-        It is given up after three breaks without a MiB of progress between them.
+        By Range, always at the registry: the signed URL of a redirect is good for minutes only. Where the registry
+        cannot go on from there (200, another range, another length), from zero: what has been handed on already is
+        read again and dropped, and the hash, which goes on, proves the splice. Given up after three breaks without
+        a MiB of progress between them.
         """
         transfer = self._transfer
-        offset = 0
-        breaks, mark = 0, 0
+        offset = mark = breaks = 0
+        ranges = True
         while True:
+            start = offset if ranges else 0
+            skip = offset - start
             try:
                 async with self._transport.blob(
-                    transfer.source, transfer.digest, transfer.size, offset
+                    transfer.source, transfer.digest, transfer.size, start
                 ) as stream:
                     async for chunk in stream:
+                        if skip:
+                            dropped = min(skip, len(chunk))
+                            skip -= dropped
+                            self._meter(dropped, 0)
+                            if dropped == len(chunk):
+                                continue
+                            chunk = chunk[dropped:]  # noqa: PLW2901
+                        yield offset, chunk
                         offset += len(chunk)
-                        yield chunk
                 return
             except NetworkError as error:
-                breaks = 0 if offset - mark >= _PROGRESS else breaks + 1
+                if offset == transfer.size:
+                    return  # only the end of the framing got lost, and the proof needs none
+                breaks = 1 if offset - mark >= _PROGRESS else breaks + 1
                 mark = offset
-                if breaks >= _RESUMES_WITHOUT_PROGRESS:
+                if breaks >= _BREAKS:
+                    raise SourceFailed(
+                        NetworkError(
+                            f"{error}; given up after {offset} of {transfer.size} bytes: it broke {breaks} times"
+                            " with hardly a byte in between"
+                        )
+                    ) from error
+            except RegistryError as error:
+                if not start or error.status not in _NO_RANGE:
                     raise SourceFailed(error) from error
+                ranges = False
+                if not self._left:
+                    offset = mark = 0
             except MmgraphError as error:
                 raise SourceFailed(error) from error
-
-
-class Tee:
-    """One stream into several, each at most ``buffer`` bytes ahead of the slowest.
-
-    Invariant: a chunk is handed to every branch that is still read, or to none; a branch that is closed no longer
-    holds anybody up; when all are closed, the stream is not read on.
-    """
-
-    def __init__(self, stream: AsyncIterator[bytes], count: int, buffer: int) -> None:
-        self._stream = stream
-        self._buffer = buffer
-        self._room = asyncio.Event()
-        self.branches = [Branch(self) for _ in range(count)]
-        """One for each consumer; each must be read to its end or closed."""
-
-    async def pump(self) -> None:
-        """Read the stream and hand it on; never raises but for cancellation: a failure reaches every branch."""
-        try:
-            async for chunk in self._stream:
-                for branch in self.branches:
-                    branch.give(chunk)
-                while any(branch.held >= self._buffer for branch in self.branches):
-                    self._room.clear()
-                    await self._room.wait()
-                if all(branch.closed for branch in self.branches):
-                    return
-            failure = None
-        except SourceFailed as error:
-            failure = error
-        except Exception as error:
-            failure = SourceFailed(InternalError(f"reading a blob failed in an unforeseen way: {error!r}"))
-        for branch in self.branches:
-            branch.end(failure)
-
-    def taken(self) -> None:
-        """A branch has made room."""
-        self._room.set()
-
-
-class Branch:
-    """One consumer's side of a ``Tee``."""
-
-    def __init__(self, tee: Tee) -> None:
-        self._tee = tee
-        self._chunks: list[bytes] = []
-        self._failure: SourceFailed | None = None
-        self._ended = False
-        self._news = asyncio.Event()
-        self.held = 0
-        self.closed = False
-
-    def give(self, chunk: bytes) -> None:
-        """Queue a chunk, unless nobody reads any more."""
-        if not self.closed:
-            self._chunks.append(chunk)
-            self.held += len(chunk)
-            self._news.set()
-
-    def end(self, failure: SourceFailed | None) -> None:
-        """Nothing more comes: the stream has ended, or failed."""
-        self._ended, self._failure = True, failure
-        self._news.set()
-
-    def close(self) -> None:
-        """Nobody reads this branch any more."""
-        self.closed, self._chunks, self.held = True, [], 0
-        self._tee.taken()
-
-    async def read(self) -> AsyncGenerator[bytes, None]:
-        """The chunks, then the end or the failure."""
-        while True:
-            chunks, self._chunks, self.held = self._chunks, [], 0
-            self._tee.taken()
-            for chunk in chunks:
-                yield chunk
-            if self._chunks:
-                continue
-            if self._failure is not None:
-                raise self._failure
-            if self._ended:
-                return
-            self._news.clear()
-            await self._news.wait()

@@ -1,19 +1,46 @@
 """One blob on its way: proof before the last byte, one GET for all, resume, mounts, and nothing left behind."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import random
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 
 import pytest
 
+from mmgraph.clock import Clock, SystemClock
 from mmgraph.errors import ContentError, NetworkError, RegistryError
-from mmgraph.names import Digest, Repository
+from mmgraph.names import Digest, Registry, Repository
 from mmgraph.oci import digest_of
+from mmgraph.registry.client import Client
+from mmgraph.registry.credentials import Credentials
 from mmgraph.server import Cut, Delay, FaultPlan, Flip, Quirks, Refuse, Rule, Stall
 from mmgraph.store import Operation
-from mmgraph.transfer import SMALL, How, Outcome, SourceFailed, Target, Tee, Transfer, run
+from mmgraph.tee import Branch, SourceFailed, Tee
+from mmgraph.transfer import SMALL, How, Outcome, Target, Transfer
+from mmgraph.transfer import run as run_transfer
+from tests.support.clock import ManualClock
+from tests.support.raw import Raw, Request, answer
 from tests.support.rig import Rig, rig
 
+HUGE = bytes(64) * (1 << 19)
 LARGE = bytes(range(256)) * (SMALL // 256 + 4096)
+
+
+async def run(
+    made: Transfer, client: Client, meter: "Meter", clock: Clock | None = None
+) -> tuple[Outcome, ...]:
+    """Carry out a transfer, by the system's clock unless told another."""
+    return await run_transfer(made, client, meter, clock or SystemClock())
+
+
+def plain_client(server: Raw) -> Client:
+    """A client that speaks to a raw server."""
+    return Client(
+        credentials=Credentials({}, None, Path("/nonexistent")),
+        clock=SystemClock(),
+        plain_http=[Registry(server.address)],
+        chance=random.Random(1),
+    )
 
 
 class Meter:
@@ -99,6 +126,94 @@ async def test_a_source_that_never_gets_on_is_given_up() -> None:
         outcomes = await run(transfer(source, digest, len(LARGE), ask_itself(target)), rigged.client, Meter())
         expected = (How.FAILED, True, None)
         assert expected == (outcomes[0].how, outcomes[0].of_source, rigged.blob(target, digest))
+
+
+class Ranges:
+    """A source of raw bytes that breaks the first answer in the middle and answers a Range as ``second`` says."""
+
+    def __init__(self, content: bytes, second: Callable[[bytes, int], bytes]) -> None:
+        self.ranges: list[str] = []
+        self._content = content
+        self._second = second
+
+    async def __call__(self, request: Request) -> bytes | None:
+        """Answer a GET."""
+        asked = request.headers.get("range", "")
+        self.ranges.append(asked)
+        if len(self.ranges) == 1:
+            whole = answer(200, self._content)
+            return whole[: len(whole) // 2].replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
+        if asked:
+            return self._second(self._content, int(asked.removeprefix("bytes=").rstrip("-")))
+        return answer(200, self._content)
+
+
+def shifted(content: bytes, start: int) -> bytes:
+    """A 206 that begins elsewhere."""
+    size = len(content)
+    return answer(206, content[start + 1 :], content_range=f"bytes {start + 1}-{size - 1}/{size}")
+
+
+def longer(content: bytes, start: int) -> bytes:
+    """A 206 with one byte too many."""
+    size = len(content)
+    return answer(206, content[start:] + b"x", content_range=f"bytes {start}-{size - 1}/{size}")
+
+
+@pytest.mark.parametrize("content", [LARGE[: SMALL // 2], LARGE], ids=["small", "streamed"])
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda content, start: answer(200, content),
+        lambda content, start: answer(416),
+        lambda content, start: answer(206, content[start:]),
+        shifted,
+        longer,
+    ],
+    ids=["200", "416", "206 without a range", "another offset", "another length"],
+)
+async def test_a_source_that_cannot_go_on_begins_again(
+    content: bytes, second: Callable[[bytes, int], bytes]
+) -> None:
+    """From zero: the destination gets each byte once, and every byte read is counted."""
+    source = Ranges(content, second)
+    async with rig() as rigged, Raw(source) as server:
+        target = rigged.repository(1, "b")
+        digest = digest_of(content)
+        meter = Meter()
+        async with plain_client(server) as client:
+            rigged.client = client
+            made = transfer(
+                Repository(Registry(server.address), "a"), digest, len(content), ask_itself(target)
+            )
+            hows = await move(rigged, made, meter)
+        received = rigged.servers[1].log.bytes_received(Operation.PUT_BLOB)
+        expected = ([How.UPLOADED], content, len(content), True, ["", True, ""])
+        assert expected == (
+            hows,
+            rigged.blob(target, digest),
+            received,
+            meter.read > len(content),
+            [source.ranges[0], source.ranges[1] != "", *source.ranges[2:]],
+        )
+
+
+async def test_the_put_waits_for_the_first_bytes() -> None:
+    """A source that keeps silent: no PUT is open at the destination, which would drop it for being idle."""
+    async with rig() as rigged:
+        source, target = rigged.repository(0, "a"), rigged.repository(1, "b")
+        digest = rigged.put_blob(source, LARGE)
+        rigged.fault(0, Rule(Stall(), Operation.GET_BLOB))
+        task = asyncio.create_task(
+            run(transfer(source, digest, len(LARGE), ask_itself(target)), rigged.client, Meter())
+        )
+        while not rigged.servers[0].log.count(Operation.GET_BLOB):
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        puts = rigged.servers[1].log.count(Operation.PUT_BLOB)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert 0 == puts
 
 
 @pytest.mark.parametrize("content", [b"small" * 100, LARGE], ids=["small", "streamed"])
@@ -259,7 +374,7 @@ async def test_a_slow_start_at_one_registry_holds_the_tee_for_all() -> None:
 async def chunks(count: int, failure: SourceFailed | None = None) -> AsyncGenerator[bytes, None]:
     """``count`` chunks of ten bytes, then the end or a failure."""
     for number in range(count):
-        yield bytes([number]) * 10
+        yield bytes([number % 256]) * 10
     if failure is not None:
         raise failure
 
@@ -300,6 +415,96 @@ async def test_a_failure_reaches_every_branch_after_what_came_before() -> None:
             await anext(stream)
     await pump
     assert [10, 10] == got
+
+
+async def hungry(branch: Branch) -> int:
+    """Read a branch as fast as it comes; how much that was."""
+    return sum([len(chunk) async for chunk in branch.read()])
+
+
+async def sipping(branch: Branch, clock: ManualClock, seconds: float) -> None:
+    """Take a chunk each so many seconds, until cut loose."""
+    try:
+        async with asyncio.timeout(None) as branch.patience:
+            async for _ in branch.read():
+                await clock.sleep(seconds)
+    except TimeoutError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("every", "after"), [(10_000, 14), (70, 14), (12, 58)], ids=["silent", "too rarely", "too little"]
+)
+async def test_a_branch_that_holds_others_up_is_cut_loose(
+    clock: ManualClock, every: float, after: float
+) -> None:
+    """After fifteen seconds without a byte, or a minute below the floor, and not before, the rest goes on."""
+    tee = Tee(chunks(500), 2, 10)
+    tasks = [
+        asyncio.create_task(tee.pump()),
+        asyncio.create_task(sipping(tee.branches[0], clock, every)),
+        rest := asyncio.create_task(hungry(tee.branches[1])),
+        watch := asyncio.create_task(tee.watch(clock)),
+    ]
+    await clock.advance(after)
+    before = tee.branches[0].closed
+    await clock.advance(10)
+    got = await rest
+    watch.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (False, True, 5000) == (before, tee.branches[0].closed, got)
+
+
+async def test_nobody_is_cut_loose_where_all_are_stuck(clock: ManualClock) -> None:
+    """Two branches that take nothing for an hour: there is nobody to go on without them."""
+    tee = Tee(chunks(50), 2, 10)
+    tasks = [asyncio.create_task(tee.pump()), asyncio.create_task(tee.watch(clock))]
+    await clock.advance(3600)
+    closed = [branch.closed for branch in tee.branches]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [False, False] == closed
+
+
+async def test_what_keeps_up_is_never_cut_loose(clock: ManualClock) -> None:
+    """A source that says nothing for an hour is not its destinations' fault."""
+
+    async def source() -> AsyncGenerator[bytes, None]:
+        yield bytes(10)
+        await clock.sleep(3600)
+        yield bytes(10)
+
+    tee = Tee(source(), 2, 10)
+    tasks = [
+        asyncio.create_task(tee.pump()),
+        *(asyncio.create_task(hungry(branch)) for branch in tee.branches),
+        watch := asyncio.create_task(tee.watch(clock)),
+    ]
+    await clock.advance(3601)
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    assert [20, 20] == [await task for task in tasks[1:3]]
+
+
+async def test_a_stuck_destination_is_served_later(clock: ManualClock) -> None:
+    """One of two destinations stops reading: the other gets all, the first a failure worth another attempt."""
+    async with rig(2, clock=clock) as rigged:
+        source, stuck, good = (rigged.repository(number, "b") for number in (0, 1, 2))
+        digest = rigged.put_blob(source, HUGE)
+        rigged.fault(1, Rule(Stall(1024, request=True), Operation.PUT_BLOB))
+        made = transfer(source, digest, len(HUGE), ask_itself(stuck), ask_itself(good))
+        with clock.autojump():
+            outcomes = await run(made, rigged.client, Meter(), clock)
+        blame = rigged.servers[1].address in str(outcomes[0].error)
+        expected = ([How.FAILED, How.UPLOADED], NetworkError, True, False, HUGE)
+        assert expected == (
+            [outcome.how for outcome in outcomes],
+            type(outcomes[0].error),
+            blame,
+            outcomes[0].of_source,
+            rigged.blob(good, digest),
+        )
 
 
 def test_buffers_are_bounded_by_the_kind_of_transfer() -> None:
