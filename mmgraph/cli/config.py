@@ -17,10 +17,18 @@ from mmgraph.names import Registry, quote
 
 NAME: Final = "mmgraph.toml"
 _LIMIT: Final = 1 << 20
-_REGISTRY_KEYS: Final = ("plain-http", "mount-after-manifest")
+_REGISTRY_KEYS: Final = ("anonymous", "plain-http", "mount-after-manifest")
 _COMMON: Final = frozenset(
     {
-        *("jobs", "authfile", "plain-http", "mount-after-manifest", "no-cache", "require-platforms"),
+        *(
+            "jobs",
+            "authfile",
+            "anonymous",
+            "plain-http",
+            "mount-after-manifest",
+            "no-cache",
+            "require-platforms",
+        ),
         *("color", "max-failures", "keep-going"),
     }
 )

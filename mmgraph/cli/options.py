@@ -67,6 +67,15 @@ class Network:
         Path | None,
         Parameter(metavar="FILE", help="The only login file to read, instead of docker's and podman's own."),
     ] = None
+    anonymous: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="REGISTRY",
+            negative="",
+            show_default=False,
+            help="Look no login up for it, nor ask a credential helper. Repeatable.",
+        ),
+    ] = ()
     plain_http: Annotated[
         tuple[str, ...],
         Parameter(
@@ -92,6 +101,10 @@ class Network:
     def plain(self) -> frozenset[Registry]:
         """The registries of ``--plain-http``; raises ``SpecError``."""
         return frozenset(map(Registry.parse, self.plain_http))
+
+    def strangers(self) -> frozenset[Registry]:
+        """The registries of ``--anonymous``; raises ``SpecError``."""
+        return frozenset(map(Registry.parse, self.anonymous))
 
     def committed_only(self) -> frozenset[Registry]:
         """The registries of ``--mount-after-manifest``; raises ``SpecError``."""

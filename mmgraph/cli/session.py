@@ -53,6 +53,7 @@ class Session:
     cache: ManifestCache
     clock: Clock
     view: View
+    credentials: Credentials
 
     def warn(self, message: str) -> None:
         """Tell what a person should know."""
@@ -89,8 +90,11 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
         def warn(message: str) -> None:
             view(Notice(None, message))
 
+        credentials = Credentials(
+            os.environ, network.authfile, clock=clock, anonymous=network.strangers(), warn=warn
+        )
         client = Client(
-            credentials=Credentials(os.environ, network.authfile),
+            credentials=credentials,
             clock=clock,
             jobs=network.jobs,
             plain_http=network.plain(),
@@ -99,7 +103,7 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
         cache = MemoryCache() if network.no_cache else DiskCache(default_path(os.environ), warn)
         try:
             async with client:
-                yield Session(network, client, cache, clock, view)
+                yield Session(network, client, cache, clock, view, credentials)
         finally:
             if isinstance(cache, DiskCache):
                 cache.close()
