@@ -506,6 +506,44 @@ async def test_missing_children(client: Client) -> None:
     assert (404, "MANIFEST_BLOB_UNKNOWN", [child["digest"]]) == (reply.status, reply.code, reply.details)
 
 
+ODD = "application/vnd.example.sbom+json"
+
+
+def index_of_one(digest: str, media_type: str) -> dict[str, Any]:
+    """Return an index with one entry."""
+    entry = {"mediaType": media_type, "digest": digest, "size": 7}
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+
+
+async def test_blob_that_an_index_lists(client: Client) -> None:
+    """An entry whose type is no manifest's needs a blob, which does not become a manifest by that."""
+    digest = await client.push_blob("lib/base", b"content")
+    reply = await client.push_manifest("lib/base", "1", index_of_one(digest, ODD), INDEX)
+
+    assert 201 == reply.status
+    assert 404 == (await client.ask("GET", f"/v2/lib/base/manifests/{digest}")).status
+    assert 200 == (await client.ask("GET", f"/v2/lib/base/blobs/{digest}")).status
+
+
+async def test_missing_blob_that_an_index_lists(client: Client) -> None:
+    """An index is refused where it lists a blob that is not there."""
+    document = index_of_one(digest_of(b"content"), ODD)
+    reply = await client.push_manifest("lib/base", "1", document, INDEX)
+
+    assert (404, [digest_of(b"content")]) == (reply.status, reply.details)
+
+
+async def test_manifest_of_an_odd_type_that_an_index_lists(client: Client) -> None:
+    """An entry whose type is no known manifest's may also be what was put as a manifest of that type."""
+    config = await client.push_blob("lib/base", b"{}")
+    document = image(config, config) | {"mediaType": ODD}
+    assert 201 == (await client.push_manifest("lib/base", "@", document, ODD)).status
+    digest = digest_of(json.dumps(document).encode())
+
+    assert 201 == (await client.push_manifest("lib/base", "1", index_of_one(digest, ODD), INDEX)).status
+    assert ODD == (await client.ask("GET", f"/v2/lib/base/manifests/{digest}")).headers["Content-Type"]
+
+
 async def test_foreign_layer_and_subject_may_be_missing(client: Client) -> None:
     """Layers with URLs and subjects are not required, and the subject is confirmed."""
     subject = {"mediaType": MANIFEST, "digest": digest_of(b"subject"), "size": 7}
@@ -844,6 +882,16 @@ async def test_quirk_mount_needs_manifest() -> None:
 
         assert 202 == await _mount(client, "a", "b", digest)
         await client.push_image("a", "1", b"layer")
+        assert 201 == await _mount(client, "a", "b", digest)
+
+
+async def test_quirk_mount_needs_manifest_with_an_index() -> None:
+    """What an index lists as a blob is referred to."""
+    async with quirky(Quirks(mount_needs_manifest=True)) as client:
+        digest = await client.push_blob("a", b"content")
+        assert 202 == await _mount(client, "a", "b", digest)
+        await client.push_manifest("a", "1", index_of_one(digest, ODD), INDEX)
+
         assert 201 == await _mount(client, "a", "b", digest)
 
 

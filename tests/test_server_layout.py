@@ -21,7 +21,7 @@ from mmgraph.names import Digest
 from mmgraph.server import LayoutStorage, MemoryStorage, RegistryServer
 from tests.support import skopeo
 from tests.support.clock import ManualClock
-from tests.test_server import INDEX, MANIFEST, Client, digest_of, image, talk
+from tests.test_server import INDEX, MANIFEST, ODD, Client, digest_of, image, index_of_one, talk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -161,6 +161,22 @@ async def test_media_type_after_restart(tmp_path: Path, name: str) -> None:
         digest = digest_of(json.dumps(document).encode())
 
         assert docker == (await client.ask("HEAD", f"/v2/a/manifests/{digest}")).headers["Content-Type"]
+
+
+async def test_odd_entries_after_restart(tmp_path: Path) -> None:
+    """Of what an index lists by odd types, a blob is no manifest and a manifest is one for the next server too."""
+    async with serving(tmp_path) as (_, client):
+        blob = await client.push_blob("a", b"content")
+        document = image(blob, blob) | {"mediaType": ODD}
+        await client.push_manifest("a", "@", document, ODD)
+        manifest = digest_of(json.dumps(document).encode())
+        index = index_of_one(blob, ODD)
+        index["manifests"].append(index["manifests"][0] | {"digest": manifest})
+        assert 201 == (await client.push_manifest("a", "1", index, INDEX)).status
+    async with serving(tmp_path) as (_, client):
+        replies = [await client.ask("HEAD", f"/v2/a/manifests/{digest}") for digest in (blob, manifest)]
+
+        assert [404, 200] == [reply.status for reply in replies]
 
 
 async def test_untyped_entry(tmp_path: Path) -> None:

@@ -88,10 +88,11 @@ class Blobs:
         for name in self._storage.manifests(repository):
             manifest = self._storage.manifest(repository, name)
             try:
-                if manifest and digest in parse(manifest.raw).blobs():
-                    return True
+                document = parse(manifest.raw) if manifest else None
             except SpecError:
                 continue
+            if document and digest in (*document.blobs(), *document.others()):
+                return True
         return False
 
     async def _take_whole(self, exchange: Exchange, digest: Digest) -> Answer:

@@ -14,7 +14,10 @@ from mmgraph.names import Digest
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
+_MANIFESTS: Final = frozenset({"", INDEX, MANIFEST, DOCKER_MANIFEST, DOCKER_LIST})
+"""Types of what is put as a manifest; a descriptor without a type, which it must have, is taken for one too."""
 LIMIT: Final = 4 * 1024 * 1024
 """Bytes of a manifest that must be accepted (distribution-spec, "Pushing Manifests"); more is refused."""
 
@@ -44,9 +47,16 @@ class Document(msgspec.Struct, frozen=True, rename="camel"):
         named = [*([self.config] if self.config else []), *(self.layers or [])]
         return [Digest.parse(one.digest) for one in named if not one.urls]
 
-    def children(self) -> list[Digest]:
-        """Return the manifests that an index names."""
-        return [Digest.parse(one.digest) for one in self.manifests or []]
+    def children(self) -> list[Descriptor]:
+        """Return the manifests and indexes that an index names."""
+        return [one for one in self.manifests or [] if one.media_type in _MANIFESTS]
+
+    def others(self) -> list[Digest]:
+        """Return what else an index names: image-spec (image-index.md) lets ``manifests`` list any type.
+
+        It is a blob, or a manifest of a type that is not known here.
+        """
+        return [Digest(one.digest) for one in self.manifests or [] if one.media_type not in _MANIFESTS]
 
     @property
     def guessed_type(self) -> str:
@@ -72,7 +82,6 @@ def parse(raw: bytes) -> Document:
         # A document that is two things shows different contents to different readers (CVE-2021-41190).
         raise SpecError("not a manifest: it has the fields of an index and of an image")
     document.blobs()
-    document.children()
-    if document.subject is not None:
-        Digest.parse(document.subject.digest)
+    for one in (*(document.manifests or []), *([document.subject] if document.subject else [])):
+        Digest.parse(one.digest)
     return document

@@ -275,7 +275,7 @@ class LayoutStorage:
                 if document is None:
                     continue
                 media_type = media_type or document.guessed_type
-                found.extend((child.digest, child.media_type) for child in document.manifests or [])
+                found.extend((child.digest, child.media_type) for child in document.children())
             elif self.blob_size(repository, digest) is None:
                 continue
             layout.types[digest] = media_type
@@ -299,7 +299,7 @@ def _list(
     entries = [*index.manifests, *new]
     # An untagged entry is needed only where nothing else leads to the manifest: no tagged entry, no parent.
     led_to = {(entry.digest, entry.media_type) for entry in entries if _TAG_ANNOTATION in entry.annotations}
-    led_to |= {(child.digest, child.media_type) for child in parse(manifest.raw).manifests or []}
+    led_to |= {(child.digest, child.media_type) for child in parse(manifest.raw).children()}
     kept: list[_Entry] = []
     for entry in entries:
         key = (entry.digest, entry.media_type)

@@ -76,8 +76,15 @@ class Manifests:
         return Answer(201, headers)
 
     def _check_references(self, repository: str, document: Document) -> None:
-        missing = [one for one in document.blobs() if self._storage.blob_size(repository, one) is None]
-        missing += [one for one in document.children() if self._storage.manifest(repository, one) is None]
+        def no_blob(digest: Digest) -> bool:
+            return self._storage.blob_size(repository, digest) is None
+
+        def no_manifest(digest: Digest) -> bool:
+            return self._storage.manifest(repository, digest) is None
+
+        missing = [one for one in document.blobs() if no_blob(one)]
+        missing += [Digest(one.digest) for one in document.children() if no_manifest(Digest(one.digest))]
+        missing += [one for one in document.others() if no_blob(one) and no_manifest(one)]
         if missing:
             message = "the repository does not hold what the manifest refers to"
             raise Refusal(404, Code.MANIFEST_BLOB_UNKNOWN, message, details=dict.fromkeys(missing))
