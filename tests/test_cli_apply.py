@@ -222,6 +222,17 @@ def test_causes_in_a_plan_steer_no_terminal(
     assert "\n::error" not in out + err
 
 
+async def test_a_saved_plan_is_shown_as_it_was_made(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """The same text and exit codes, and no registry is asked."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        planned = await made.run("plan", "--out", "mirror.plan")
+        asked = len(made.source.log) + len(made.destination.log)
+        shown = await made.run("plan", "mirror.plan")
+        pending = await made.run("plan", "mirror.plan", "-q")
+        asked = len(made.source.log) + len(made.destination.log) - asked
+    assert (planned, (2, "", ""), 0) == (shown, pending, asked)
+
+
 async def test_a_stale_plan_sends_nothing(tmp_path: Path, tiny_fleet: Fleet) -> None:
     """Exit 1, and each stale tag is named with what was expected and what was found."""
     async with mirror(tmp_path, tiny_fleet) as made:
@@ -277,7 +288,8 @@ async def test_a_broken_plan_is_refused(tmp_path: Path, tiny_fleet: Fleet) -> No
         ["apply", "mirror.plan", "specs.json"],
         ["apply", "mirror.plan", "--only", "*"],
         ["graph", "mirror.plan", "--require-platforms"],
-        ["plan", "mirror.plan"],
+        ["plan", "mirror.plan", "--repair"],
+        ["plan", "mirror.plan", "--out", "other.plan"],
     ],
 )
 def test_a_plan_stands_alone(
@@ -324,15 +336,19 @@ async def test_colour_is_there_when_asked_for(tmp_path: Path, tiny_fleet: Fleet)
 
 
 async def interrupted(made: Mirror, kind: Operation, *signals: signal.Signals) -> tuple[int, str, str]:
-    """Run apply, send the signals once the source has been asked so, each a moment after the other."""
+    """Run apply, send the signals once the source has been asked so, each when the one before was answered."""
     process = await made.start("apply", "specs.json", "-j", "2")
-    running = asyncio.create_task(end(process))
+    assert process.stderr is not None
     await made.source.log.reached(kind)
+    said = b""
     for number in signals:
         process.send_signal(number)
-        if number is not signals[-1]:
-            await asyncio.sleep(0.2)
-    return await running
+        while number is not signals[-1] and b"stopping: " not in said:
+            line = await process.stderr.readline()
+            assert line, said
+            said += line
+    done = await end(process)
+    return done.code, done.out, said.decode() + done.err
 
 
 async def test_a_signal_lets_what_runs_come_to_its_end(tmp_path: Path, tiny_fleet: Fleet) -> None:
@@ -356,6 +372,7 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path, tiny_fleet: Fleet) 
         code, out, err = await interrupted(made, Operation.GET_BLOB, signal.SIGTERM, signal.SIGINT)
         open_sessions = made.destination.open_sessions
     assert (130, "", 0, True) == (code, out, open_sessions, "mmgraph: interrupted" in err), err
+    assert "mmgraph: copied 0, moved 0, unchanged 0, failed 0, and 9 not done: run the same" in err, err
 
 
 async def test_a_signal_while_planning_stops_at_once(tmp_path: Path, tiny_fleet: Fleet) -> None:

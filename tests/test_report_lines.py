@@ -51,7 +51,7 @@ def test_a_finished_tag_is_a_line(stream: io.StringIO, lines: Lines, plan: Plan)
     lines(Finished(created, None, "created"))
     lines(Finished(moved, None, "failed", "500 Internal Server Error"))
     assert written(stream) == [
-        "5 tags to write, 101.3 MiB to send",
+        "5 tags to write, 1 that cannot be planned, 101.3 MiB to send",
         "+ mirror.example.com/library/app:1.1",
         "! mirror.example.com/library/app:latest failed: 500 Internal Server Error",
     ]
@@ -122,7 +122,7 @@ def test_draining_and_notices_are_told(stream: io.StringIO, lines: Lines) -> Non
     lines(Draining(2, 25.0))
     assert written(stream) == [
         "notice: mirror.example.com: is slow",
-        "stopping: nothing new is started, 2 running tasks may take 25 s; interrupt again to stop at once",
+        "stopping: nothing new is started, and what runs may take 25 s; interrupt again to stop at once",
     ]
 
 
@@ -145,13 +145,24 @@ def test_colour_marks_the_outcome(stream: io.StringIO, clock: ManualClock, plan:
 class Gone(io.StringIO):
     """A stream whose reader has left."""
 
+    tries = 0
+
     def write(self, text: str) -> int:
         """Fail as a pipe does."""
+        self.tries += 1
         raise BrokenPipeError
+
+
+def test_what_is_stopped_has_no_line(stream: io.StringIO, lines: Lines, plan: Plan) -> None:
+    """After an interrupt that would be a line for every spec that is left; the summary counts them."""
+    lines(Finished(plan.goals[1].spec.destination, None, "stopped", "the run was stopped before it"))
+    assert [] == written(stream)
 
 
 def test_a_reader_who_leaves_stops_nothing(clock: ManualClock, plan: Plan) -> None:
     """A reporter does not raise: the copy goes on where nobody reads its log."""
-    lines = Lines(Gone(), clock)
+    stream = Gone()
+    lines = Lines(stream, clock)
     lines(Finished(plan.goals[1].spec.destination, None, "created"))
     lines(Finished(plan.goals[1].spec.destination, None, "created"))
+    assert 1 == stream.tries

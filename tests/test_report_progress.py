@@ -81,6 +81,33 @@ async def test_at_most_eight_blobs_are_shown(stream: io.StringIO, clock: ManualC
         assert (8, "and 12 more blobs") == (sum("━" in line or "─" in line for line in lines), lines[8])
 
 
+async def test_small_blobs_are_one_line(stream: io.StringIO, clock: ManualClock, plan: Plan) -> None:
+    """They are read whole before they are sent, so that their bars would stand still and jump."""
+    with Progress(stream, clock, width=100) as progress:
+        progress.begin(plan)
+        start(progress, 1)
+        for number in range(3):
+            progress(Started(digest_of(f"small {number}"), MIB, (PLACE,)))
+        lines = await frame(progress, stream, clock)
+        assert (3, "3 small blobs, 3.0 MiB") == (len(lines), lines[1])
+
+
+async def test_a_narrow_terminal_shows_the_numbers(
+    stream: io.StringIO, clock: ManualClock, plan: Plan
+) -> None:
+    """The bar gives way before size and rate do, and the totals go on in a second line."""
+    with Progress(stream, clock, width=60) as progress:
+        progress.begin(plan)
+        (digest,) = start(progress, 1)
+        await clock.advance(2.0)
+        progress(Moved(digest, MIB, MIB))
+        assert await frame(progress, stream, clock) == [
+            f"{digest.short}     1.0 MiB of 4.0 MiB     512.0 KiB/s",
+            "[2.0 s] 0 of 6 tags, 1.0 MiB of 101.3 MiB (0 %),",
+            "  512.0 KiB/s, 3 min 21 s left",
+        ]
+
+
 async def test_an_ended_blob_goes(stream: io.StringIO, clock: ManualClock, plan: Plan) -> None:
     """Only what runs is shown."""
     with Progress(stream, clock, width=100) as progress:
@@ -159,12 +186,14 @@ class Gone(io.StringIO):
         super().__init__()
         self.error = error
         self.after = after
+        self.failures = 0
 
     def write(self, text: str) -> int:
         """Fail as a hung-up terminal does, after so many writes."""
         self.after -= 1
         if self.after >= 0:
             return super().write(text)
+        self.failures += 1
         raise self.error
 
 
@@ -174,8 +203,11 @@ async def test_a_terminal_that_is_gone_stops_nothing(
     clock: ManualClock, plan: Plan, error: OSError, after: int
 ) -> None:
     """A reporter does not raise: the copy goes on where nobody looks."""
-    with Progress(Gone(error, after), clock, width=100) as progress:
+    stream = Gone(error, after)
+    with Progress(stream, clock, width=100) as progress:
         progress.begin(plan)
         progress(Notice(None, "x"))
         progress(Notice(None, "y"))
         await asyncio.wait_for(progress.run(), 5)
+        failures = stream.failures
+    assert 1 == failures

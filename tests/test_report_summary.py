@@ -67,6 +67,27 @@ def test_rare_kinds_of_surprises_are_counted(plan: Plan) -> None:
     assert "  and 3 more, of 3 other kinds" in text.splitlines()
 
 
+def test_what_was_stopped_is_counted_with_examples(plan: Plan) -> None:
+    """After an interrupt there may be thousands, and the next run goes on with all of them."""
+    ends = [End(plan.goals[1], "stopped", "the run was stopped before it")] * 50
+    lines = summary_text(Account(ends, 0, 0, 0, 0, (), {}, 1.0), plan).splitlines()
+    head = "50 specs not done, as the run was stopped; run the same command again to go on:"
+    assert (head, 3, "  ! and 47 more") == (lines[0], sum(" -> " in line for line in lines), lines[4])
+
+
+def test_one_spec_is_spoken_of_as_one(plan: Plan) -> None:
+    """Grammar."""
+    done = Account([End(plan.goals[1], "blocked", "x")], 0, 0, 0, 0, (), {}, 1.0)
+    assert "1 spec blocked by the failure of something it shares:" == summary_text(done, plan).splitlines()[0]
+
+
+def test_on_a_terminal_the_last_line_is_folded_too(plan: Plan) -> None:
+    """At the terminal's width, with the same words."""
+    done = account(plan, [("created", "")] * 7)
+    folded = summary_text(done, plan, width=60, fold=True).splitlines()[-3:]
+    assert (True, summary_line(done)) == (max(map(len, folded)) <= 60, " ".join(" ".join(folded).split()))
+
+
 def test_tags_that_lack_the_same_are_listed_together(plan: Plan) -> None:
     """Many tags without one platform are one entry that names them all."""
     lacking = [goal for goal in plan.goals if goal.missing][:1] * 2

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from mmgraph.closure import Image, Unread
-from mmgraph.evidence import Evidence
+from mmgraph.evidence import Evidence, Look
 from mmgraph.names import Repository
 from mmgraph.plan import Plan, Planner
 from mmgraph.report.outline import outline
@@ -159,6 +159,57 @@ def test_a_source_elsewhere_is_named_with_its_tag() -> None:
     lines = plan_text(planner.finish()).splitlines()
     assert "c.example/d" == lines[2]
     assert f"  + :2  {root.short}  from docker.io/a/e:2" in lines
+
+
+def test_one_cause_of_many_failures_is_told_once() -> None:
+    """A registry that is down is one cause, however many specs it stops."""
+    planner = Planner(Evidence(), {})
+    for number in range(3):
+        planner.fail(Unread(spec("a/b", f"c.example/d:{number}"), "a is down"))
+    lines = plan_text(planner.finish()).splitlines()
+    assert (3, 1) == (sum(" -> " in line for line in lines), lines.count("      a is down"))
+
+
+def test_an_empty_set_is_called_empty() -> None:
+    """\"0 tags are as they should be\" would leave one wondering."""
+    assert "No changes: the set is empty." == plan_text(Planner(Evidence(), {}).finish()).splitlines()[0]
+
+
+def test_many_registries_and_kinds_of_requests_are_summed_up() -> None:
+    """What apply asks of each registry is a line, the most first."""
+    pool = Pool()
+    root = pool.manifest(("config", 1))
+    planner = Planner(Evidence(), pool.documents)
+    for number in range(8):
+        planner.add(Image(spec("a/b", f"c{number}.example/d:1"), root, root))
+    lines = plan_text(planner.finish(), width=1000).splitlines()
+    assert lines[-2].startswith(
+        "Requests: c0.example 5 (1 HEAD manifest, 1 POST probe, 1 POST upload, 2 other), c1"
+    )
+    assert lines[-2].endswith(", 4 more registries 17."), lines[-2]
+
+
+def test_lost_attestations_are_one_phrase() -> None:
+    """Where images stay and what attests them goes."""
+    pool, evidence = Pool(), Evidence()
+    images = [(pool.manifest((name, 1)), f"linux/{name}") for name in ("amd64", "arm64")]
+    old = pool.index(images, {image: pool.manifest((f"sbom {image}", 5)) for image, _ in images})
+    new = pool.index(images)
+    planner = Planner(evidence, pool.documents)
+    wanted = spec("a/b:1", "c.example/d:1")
+    evidence.looks[wanted.destination.repository, "1"] = Look(old, 0.0)
+    planner.add(Image(wanted, new, new))
+    assert "  -attestations for linux/amd64, linux/arm64" in plan_text(planner.finish(), width=200)
+
+
+def test_on_a_terminal_the_last_line_is_folded_too(plan: Plan) -> None:
+    """And it says the same."""
+    text = plan_text(plan, width=60, fold=True)
+    folded = text[text.rindex("\nPlan: ") + 1 :]
+    assert (True, plan_line(plan)) == (
+        all(len(line) <= 60 for line in folded.splitlines()),
+        " ".join(folded.split()),
+    )
 
 
 def test_the_same_plan_has_the_same_text(plan: Plan) -> None:

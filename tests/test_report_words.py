@@ -92,3 +92,15 @@ def test_lines_break_between_phrases_only() -> None:
 def test_colours_take_no_room() -> None:
     """The columns of painted text are those of the text, where wide characters count twice."""
     assert 6 == words.columns(words.paint("漢字ab", words.Style.CREATE, colour=True))
+
+
+def test_a_long_word_overflows_where_it_stands() -> None:
+    """A URL in a cause stays whole and where it belongs, and no line is a lone colon."""
+    expected = ["  GET https://registry.example/v2/x :", "  it is 404"]
+    assert expected == words.paragraph("GET https://registry.example/v2/x : it is 404", 14, 2)
+
+
+def test_a_line_that_counts_is_folded_for_a_terminal_alone() -> None:
+    """A program that cuts it out of a pipe gets one line."""
+    assert ["one two three"] == words.folded("one two three", None)
+    assert ["one two", "  three"] == words.folded("one two three", 9)

@@ -28,7 +28,7 @@ def apply(
             alias="-k",
             negative="",
             show_default=False,
-            help="Go on with the rest where a spec fails; so it does without this too.",
+            help="Go on with the rest where a spec fails. It is the default; the name is make's.",
         ),
     ] = False,
     max_failures: Annotated[
@@ -41,13 +41,16 @@ def apply(
     look: Look = LOOK,
 ) -> int:
     """Carry out specs or a saved plan."""
+    import asyncio
     import sys
+    from collections import Counter
 
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, wants_colour, width
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
+    from mmgraph.events import Event, Finished
     from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
     from mmgraph.report.summary import lacking_text, summary_text
@@ -57,15 +60,26 @@ def apply(
     if repair and isinstance(chosen, Plan):
         raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
 
+    ends: Counter[str] = Counter()
+    total = 0
+
     async def work(interrupts: Interrupts) -> int:
         account = None
+
+        def tell(event: Event) -> None:
+            if isinstance(event, Finished):
+                ends[event.outcome] += 1
+            session.view(event)
+
         async with open_session(network, look.color) as session:
             made, looks, stale = await _prepared(session, chosen, selection, exact=dry_run, repair=repair)
+            nonlocal total
+            total = len(made.goals)
             todo = made.changes or made.count(Result.FAILED)
             if todo and not stale and not dry_run:
                 session.view.begin(made)
                 execution = Execution(
-                    made, session.client, session.clock, session.view, looks, max_failures=max_failures
+                    made, session.client, session.clock, tell, looks, max_failures=max_failures
                 )
                 interrupts.drain = execution.drain
                 account = await execution.run()
@@ -77,18 +91,31 @@ def apply(
             return FAILED
         colour = wants_colour(sys.stdout, look.color)
         if dry_run:
-            emit(plan_text(made, unfold=False, colour=colour, width=width()))
+            emit(plan_text(made, unfold=False, colour=colour, width=width(), fold=sys.stdout.isatty()))
             return FAILED if made.count(Result.FAILED) else DONE
         if account is None:
-            emit(lacking_text(made, colour=colour))
+            emit(lacking_text(made, colour=colour, width=width()))
             emit("mmgraph: nothing to do\n")
             return DONE
-        emit(summary_text(account, made, colour=colour))
+        emit(summary_text(account, made, colour=colour, width=width(), fold=sys.stdout.isatty()))
         if account.complete:
             return DONE
         return INTERRUPTED if interrupts.count else FAILED
 
-    return run(work)
+    async def stoppable(interrupts: Interrupts) -> int:
+        try:
+            return await work(interrupts)
+        except asyncio.CancelledError:
+            if interrupts.drain is not None:  # else there was no plan yet
+                done = sum(ends[outcome] for outcome in ("created", "moved", "unchanged"))
+                say(
+                    f"copied {ends['created']}, moved {ends['moved']}, unchanged {ends['unchanged']},"
+                    f" failed {ends['failed']}, and {total - done - ends['failed']} not done:"
+                    " run the same command again to go on"
+                )
+            raise
+
+    return run(stoppable)
 
 
 async def _prepared(

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from mmgraph.cli import CHANGES, DONE, FAILED
-from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, Specs
+from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
 
 
 def plan(
-    *specs: Specs,
+    *specs: SpecsOrPlan,
     format: Annotated[Literal["text", "json"], Parameter(help="json is what --out saves.")] = "text",  # noqa: A002
     out: Annotated[
         Path | None, Parameter(metavar="FILE", help="Save the plan, for apply to carry out as it is.")
@@ -28,7 +28,7 @@ def plan(
             alias="-q",
             negative="",
             show_default=False,
-            help="Print nothing: exit 2 where changes are pending.",
+            help="Print no plan, only failures, on standard error: exit 2 where changes are pending.",
         ),
     ] = False,
     repair: Repair = False,
@@ -40,24 +40,30 @@ def plan(
     import sys
 
     from mmgraph import __version__, saved
-    from mmgraph.cli.inputs import load_specs
+    from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, wants_colour, width, write
     from mmgraph.cli.session import open_session
+    from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
     from mmgraph.report.words import safe
 
-    chosen = load_specs(specs, selection)
+    chosen = load(specs, selection)
+    if isinstance(chosen, Plan) and (out is not None or repair):
+        raise SpecError("a saved plan is shown as it is: --out and --repair are for specs")
 
     async def work(_: Interrupts) -> int:
-        async with open_session(network, look.color) as session:
-            made, _looks = await session.compile(
-                chosen,
-                # A question is answered by the looks at the tags alone.
-                exact=not question or out is not None,
-                require_platforms=selection.require_platforms,
-                repair=repair,
-            )
+        if isinstance(chosen, Plan):
+            made = chosen
+        else:
+            async with open_session(network, look.color) as session:
+                made, _looks = await session.compile(
+                    chosen,
+                    # A question is answered by the looks at the tags alone.
+                    exact=not question or out is not None,
+                    require_platforms=selection.require_platforms,
+                    repair=repair,
+                )
         show(made)
         if made.count(Result.FAILED):
             return FAILED
@@ -77,6 +83,6 @@ def plan(
             from mmgraph.report.text import plan_text
 
             colour = wants_colour(sys.stdout, look.color)
-            emit(plan_text(made, unfold=all, colour=colour, width=width()))
+            emit(plan_text(made, unfold=all, colour=colour, width=width(), fold=sys.stdout.isatty()))
 
     return run(work)

@@ -15,7 +15,7 @@ from mmgraph.plan import Action, Goal, Plan, Step
 from mmgraph.report.drawing import attributes, cluster, document, label, look, quoted
 from mmgraph.report.focus import focused_goals, nodes_of
 from mmgraph.report.images import images_dot
-from mmgraph.report.outline import images_of
+from mmgraph.report.outline import changes_of
 from mmgraph.report.text import caption
 from mmgraph.report.words import size
 
@@ -155,14 +155,7 @@ class _Drawing:
         first, step = one.nodes[0], one.step
         if first.kind is Kind.TAG:
             goal = self._goals.get(first)
-            changes = (
-                [
-                    *(f"+{each}" for each in images_of(goal.gains)),
-                    *(f"-{each}" for each in images_of(goal.losses)),
-                ]
-                if goal
-                else []
-            )
+            changes = [*changes_of("+", goal.gains), *changes_of("-", goal.losses)] if goal else []
             lacks = f"lacks {', '.join(map(str, goal.missing))}" if goal and goal.missing else ""
             was = f"was {step.old.short}" if step.action is Action.MOVE and step.old else ""
             return [f"{step.action} :{first.name}", was, *changes, lacks]

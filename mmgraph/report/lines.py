@@ -30,8 +30,9 @@ MARKS: Final = {
     "moved": ("~", Style.MOVE),
     "failed": ("!", Style.FAILURE),
     "blocked": ("!", Style.FAILURE),
-    "stopped": ("!", Style.FAILURE),
 }
+QUIET: Final = frozenset({"unchanged", "stopped"})
+"""Outcomes that get no line: what is stopped is so for one reason, and the summary counts it."""
 
 
 class Lines:
@@ -59,7 +60,10 @@ class Lines:
         """Take the totals from the plan: reading is over."""
         self._totals.begin(plan, self._clock.now())
         changes = plan.count(Result.CREATE) + plan.count(Result.MOVE)
-        self._write(f"{number(changes, 'tag')} to write, {size(plan.bill.uploaded)} to send")
+        failed = plan.count(Result.FAILED)
+        # The totals count these too: their numbers and this line's shall agree.
+        more = f", {failed} that cannot be planned" if failed else ""
+        self._write(f"{number(changes, 'tag')} to write{more}, {size(plan.bill.uploaded)} to send")
         self._shown = self._clock.now()
 
     def __call__(self, event: Event) -> None:
@@ -67,7 +71,7 @@ class Lines:
         now = self._clock.now()
         self._totals.add(event, now)
         if isinstance(event, Finished):
-            if event.outcome != "unchanged":
+            if event.outcome not in QUIET:
                 self._write(finished_line(event, self._colour))
         elif isinstance(event, Retried):
             self._say_once("retry", event.cause, retried_line(event))
@@ -130,7 +134,7 @@ def finished_line(event: Finished, colour: bool = False) -> str:
     """``+ registry/app:v1``, with the cause where there is one."""
     symbol, style = MARKS.get(event.outcome, ("=", Style.FAINT))
     line = f"{paint(symbol, style, colour)} {event.destination}"
-    if event.outcome in ("failed", "blocked", "stopped"):
+    if event.outcome in ("failed", "blocked"):
         line += f" {event.outcome}: {safe(event.cause)}"
     return line
 
@@ -157,6 +161,6 @@ def notice_line(event: Notice) -> str:
 def draining_line(event: Draining) -> str:
     """That nothing new begins."""
     return (
-        f"stopping: nothing new is started, {number(event.running, 'running task')} may take"
-        f" {seconds(event.seconds)}; interrupt again to stop at once"
+        f"stopping: nothing new is started, and what runs may take {seconds(event.seconds)};"
+        " interrupt again to stop at once"
     )

@@ -13,6 +13,7 @@ import msgspec
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Repository
 from mmgraph.plan import Action, Goal, Plan, Result
+from mmgraph.report.words import listed, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,13 +87,20 @@ def name_of(reference: Reference) -> str:
     return f"@{reference.digest.short}"
 
 
-def images_of(labels: Sequence[str]) -> list[str]:
-    """Labels without those of attestations whose image is among them: they come and go together."""
-    return [
-        label
-        for label in labels
-        if label.removeprefix(ATTESTATION) == label or label.removeprefix(ATTESTATION) not in labels
-    ]
+def changes_of(sign: str, labels: Sequence[str]) -> list[str]:
+    """What a move brings or takes, as phrases with ``sign``.
+
+    Attestations go without saying where their image is among the labels, since they come and go together; the others
+    are one phrase.
+    """
+    images = [label for label in labels if not label.startswith(ATTESTATION)]
+    alone = [label.removeprefix(ATTESTATION) for label in labels if label.startswith(ATTESTATION)]
+    alone = [platform for platform in alone if platform not in images]
+    phrases = [f"{sign}{safe(label)}" for label in images]
+    if alone:
+        what = "attestation" if len(alone) == 1 else "attestations"
+        phrases.append(f"{sign}{what} for {listed(alone)}")
+    return phrases
 
 
 def outline(plan: Plan) -> list[Section]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from mmgraph.events import Draining, Event, Finished, Notice, Retried, Surprise
 from mmgraph.report.lines import draining_line, finished_line, notice_line
 from mmgraph.report.totals import Flight, Totals
-from mmgraph.report.words import number, seconds, size
+from mmgraph.report.words import number, seconds, size, wrapped
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,7 +28,11 @@ _PERIOD = 0.125
 """Seconds between two pictures."""
 _ROWS = 8
 _BAR = 24
-_LOUD = frozenset({"failed", "blocked", "stopped"})
+_NARROW = 84
+"""Columns in which a row has room for a whole bar."""
+_SMALL = 4 * 1024 * 1024
+"""Bytes below which a blob has no row: it is read whole before it is sent, and a bar would show nothing."""
+_LOUD = frozenset({"failed", "blocked"})
 _FAILURES = 50
 """Failures that get a line of their own while others run; the summary has all of them."""
 
@@ -117,26 +121,35 @@ class Progress:
 
     def _picture(self) -> Group:
         now = self._clock.now()
-        flights = self._totals.oldest(_ROWS)
-        rows = [_row(flight, now) for flight in flights]
-        hidden = self._totals.running - len(flights)
+        width = self._console.width
+        flights = self._totals.oldest(_ROWS, _SMALL)
+        rows = [_row(flight, now, width) for flight in flights]
+        small = self._totals.below(_SMALL)
+        hidden = self._totals.running - len(flights) - len(small)
         if hidden:
             rows.append(Text(f"and {number(hidden, 'more blob')}", style="dim", no_wrap=True))
-        totals = f"[{seconds(now - self._began)}] {self._totals.line(now)}"
+        if small:
+            amount = size(sum(flight.size for flight in small))
+            rows.append(Text(f"{number(len(small), 'small blob')}, {amount}", style="dim", no_wrap=True))
         words = {"retry": ("retry", "retries"), "surprise": ("surprise", "surprises")}
         counts = [number(self._counts[key], *words[key]) for key in words if self._counts[key]]
-        rows.append(Text(", ".join([totals, *counts]), style="bold", no_wrap=True, overflow="ellipsis"))
+        totals = wrapped(f"[{seconds(now - self._began)}] ", [*self._totals.phrases(now), *counts], width, 2)
+        rows += [Text(line, style="bold", no_wrap=True, overflow="ellipsis") for line in totals]
         return Group(*rows)
 
 
-def _row(flight: Flight, now: float) -> Text:
-    """``sha256:0123456789ab  ━━━━────  12.0 MiB of 30.1 MiB  4.0 MiB/s``: what has been sent of a blob."""
+def _row(flight: Flight, now: float, width: int) -> Text:
+    """``sha256:0123456789ab  ━━━━────  12.0 MiB of 30.1 MiB  4.0 MiB/s``: what has been sent of a blob.
+
+    Where there is little room, the bar gives way first: the numbers say the same.
+    """
     sent = min(flight.sent, flight.goal)
-    filled = _BAR * sent // flight.goal if flight.goal else _BAR
+    bar = max(0, min(_BAR, _BAR - (_NARROW - width)))
+    filled = bar * sent // flight.goal if flight.goal else bar
     row = Text(no_wrap=True, overflow="ellipsis")
-    row.append(f"{flight.digest.short}  ")
+    row.append(f"{flight.digest.short}  " if bar else flight.digest.short)
     row.append("━" * filled, style="cyan")
-    row.append("─" * (_BAR - filled), style="dim")
+    row.append("─" * (bar - filled), style="dim")
     row.append(f"  {size(sent):>10} of {size(flight.goal):<10}")
     elapsed = now - flight.since
     if sent and elapsed >= 0.5:

@@ -8,35 +8,66 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mmgraph.report.words import Style, listed, number, paint, paragraph, safe, seconds, size, wrapped
+from mmgraph.report.words import (
+    Style,
+    folded,
+    listed,
+    number,
+    paint,
+    paragraph,
+    safe,
+    seconds,
+    size,
+    spec_causes,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mmgraph.account import Account, End
+    from mmgraph.account import Account
     from mmgraph.plan import Goal, Plan
 
 _KINDS = 5
 """Kinds of surprises that are named."""
 _WIDTH = 100
+_STOPPED = 3
+"""Specs that were stopped, as examples: the same command goes on with all of them."""
 _OPEN = (
-    ("failed", "failed:"),
-    ("blocked", "blocked by a failure of something they share:"),
-    ("stopped", "not done, as the run was stopped:"),
+    ("failed", "failed:", "failed:"),
+    (
+        "blocked",
+        "blocked by the failure of something it shares:",
+        "blocked by the failure of something they share:",
+    ),
+    (
+        "stopped",
+        "not done, as the run was stopped; run the same command again to go on:",
+        "not done, as the run was stopped; run the same command again to go on:",
+    ),
 )
 
 
-def summary_text(account: Account, plan: Plan, *, colour: bool = False) -> str:
-    """What ``mmgraph apply`` prints at the end; the line that counts is the last one."""
+def summary_text(
+    account: Account, plan: Plan, *, colour: bool = False, width: int = _WIDTH, fold: bool = False
+) -> str:
+    """What ``mmgraph apply`` prints at the end; the line that counts is the last one.
+
+    ``fold``: it, too, is broken at ``width``, for a terminal; else it is one line.
+    """
     lines: list[str] = []
-    for outcome, words in _OPEN:
+    mark = paint("!", Style.FAILURE, colour)
+    for outcome, of_one, of_many in _OPEN:
         ends = [end for end in account.ends if end.outcome == outcome]
         if ends:
-            lines += [*_not_done(ends, words, colour), ""]
-    lines += _lacking([end.goal for end in account.ends], colour)
-    lines += _surprises(account.surprises)
-    lines += _difference(account, plan)
-    lines.append(summary_line(account))
+            lines += folded(f"{number(len(ends), 'spec')} {of_one if len(ends) == 1 else of_many}", width)
+            specs = ((str(end.goal.spec.source), str(end.goal.spec.destination), end.cause) for end in ends)
+            lines += spec_causes(specs, mark, width, _STOPPED if outcome == "stopped" else None)
+            lines.append("")
+    lines += _lacking([end.goal for end in account.ends], colour, width)
+    lines += _surprises(account.surprises, width)
+    lines += [piece for line in _difference(account, plan) for piece in folded(line, width)]
+    lines += folded(summary_line(account), width if fold else None)
     return "\n".join(lines) + "\n"
 
 
@@ -51,25 +82,12 @@ def summary_line(account: Account) -> str:
     )
 
 
-def _not_done(ends: Sequence[End], words: str, colour: bool) -> Iterator[str]:
-    """Every spec that is not done, under its cause; one cause often stops many."""
-    causes: dict[str, list[End]] = {}
-    for end in ends:
-        causes.setdefault(end.cause, []).append(end)
-    yield f"{number(len(ends), 'spec')} {words}"
-    for cause, each in causes.items():
-        for end in each:
-            mark = paint("!", Style.FAILURE, colour)
-            yield f"  {mark} {end.goal.spec.source} -> {end.goal.spec.destination}"
-        yield from paragraph(safe(cause) or "no cause was given", _WIDTH, 6)
-
-
-def lacking_text(plan: Plan, *, colour: bool = False) -> str:
+def lacking_text(plan: Plan, *, colour: bool = False, width: int = _WIDTH) -> str:
     """The tags that lack platforms their specs list, where there is nothing else to say; empty where there are none."""
-    return "".join(f"{line}\n" for line in _lacking(plan.goals, colour))
+    return "".join(f"{line}\n" for line in _lacking(plan.goals, colour, width))
 
 
-def _lacking(goals: Sequence[Goal], colour: bool) -> Iterator[str]:
+def _lacking(goals: Sequence[Goal], colour: bool, width: int) -> Iterator[str]:
     """Every tag that lacks platforms its spec lists, together where they lack the same."""
     groups: dict[str, list[str]] = {}
     for goal in goals:
@@ -81,17 +99,19 @@ def _lacking(goals: Sequence[Goal], colour: bool) -> Iterator[str]:
             yield f"{mark} {names[0]} lacks {platforms}"
         else:
             yield f"{mark} {len(names)} tags lack {platforms}:"
-            yield from wrapped("    ", names, _WIDTH, 4)
+            yield from wrapped("    ", names, width, 4)
 
 
-def _surprises(surprises: Sequence[str]) -> Iterator[str]:
+def _surprises(surprises: Sequence[str], width: int) -> Iterator[str]:
     """How often a registry did not behave as planned, by what it did; the work went another way."""
     if not surprises:
         return
     kinds = Counter(surprise.partition(": ")[2] or surprise for surprise in surprises).most_common()
-    yield f"{number(len(surprises), 'surprise')}, where a registry did not do what the plan expected:"
+    yield from folded(
+        f"{number(len(surprises), 'surprise')}, where a registry did not do what the plan expected:", width
+    )
     for text, count in kinds[:_KINDS]:
-        yield from paragraph(f"{count}x {safe(text)}", _WIDTH, 2)
+        yield from paragraph(f"{count}x {safe(text)}", width, 2)
     if len(kinds) > _KINDS:
         rest = sum(count for _, count in kinds[_KINDS:])
         yield f"  and {rest} more, of {number(len(kinds) - _KINDS, 'other kind')}"

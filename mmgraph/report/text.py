@@ -17,12 +17,13 @@ from mmgraph.report.outline import (
     Item,
     Part,
     Section,
-    images_of,
+    changes_of,
     name_of,
     outline,
 )
 from mmgraph.report.words import (
     Style,
+    folded,
     listed,
     number,
     paint,
@@ -30,6 +31,7 @@ from mmgraph.report.words import (
     percent,
     safe,
     size,
+    spec_causes,
     wrapped,
 )
 
@@ -44,6 +46,10 @@ _FOLD_NAMES = 8
 """Tags that are named where they have only something in common to say."""
 _FOLD_REPOSITORIES = 5
 """Repositories without a change that are listed one by one."""
+_FOLD_REGISTRIES = 5
+"""Registries whose requests are told."""
+_FOLD_KINDS = 3
+"""Kinds of requests at one registry that are told."""
 _SYMBOLS = {
     Result.CREATE: ("+", Style.CREATE, "create"),
     Result.MOVE: ("~", Style.MOVE, "move"),
@@ -52,11 +58,17 @@ _SYMBOLS = {
 }
 
 
-def plan_text(plan: Plan, *, unfold: bool = False, colour: bool = False, width: int = 100) -> str:
-    """What ``mmgraph plan`` prints. ``unfold``: every blob with digest, size, action and reason."""
-    printer = _Printer(plan, unfold, colour, max(width, 40))
+def plan_text(
+    plan: Plan, *, unfold: bool = False, colour: bool = False, width: int = 100, fold: bool = False
+) -> str:
+    """What ``mmgraph plan`` prints. ``unfold``: every blob with digest, size, action and reason.
+
+    ``fold``: the last line, too, is broken at ``width``, for a terminal; else it is one line.
+    """
+    width = max(width, 40)
+    printer = _Printer(plan, unfold, colour, width)
     blocks = list(printer.blocks())
-    blocks.append([plan_line(plan)])
+    blocks.append([*_requests(plan, width), *folded(plan_line(plan), width if fold else None)])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -71,6 +83,27 @@ def plan_line(plan: Plan) -> str:
         f" {size(bill.shared)} shared, {size(bill.mounted)} mounted."
         f" Already there: {size(bill.present)} of {size(bill.naive)}."
     )
+
+
+def _requests(plan: Plan, width: int) -> Iterator[str]:
+    """What apply asks of each registry, the kinds that are most first."""
+    counts = {
+        registry: sorted(each.items(), key=lambda of: -of[1]) for registry, each in plan.bill.requests.items()
+    }
+    totals = {registry: sum(count for _, count in each) for registry, each in counts.items()}
+    if not totals:
+        return
+    phrases = []
+    for registry in sorted(totals, key=lambda of: -totals[of])[:_FOLD_REGISTRIES]:
+        kinds = [f"{count} {kind}" for kind, count in counts[registry][:_FOLD_KINDS]]
+        if rest := sum(count for _, count in counts[registry][_FOLD_KINDS:]):
+            kinds.append(f"{rest} other")
+        kinds[0] = f"{registry} {totals[registry]} ({kinds[0]}"
+        phrases += [*kinds[:-1], f"{kinds[-1]})"]
+    if rest := sum(sorted(totals.values())[:-_FOLD_REGISTRIES]):
+        phrases.append(f"{number(len(totals) - _FOLD_REGISTRIES, 'more registry', 'more registries')} {rest}")
+    phrases[-1] += "."
+    yield from wrapped("Requests: ", phrases, width, 2)
 
 
 def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
@@ -108,7 +141,9 @@ class _Printer:
         if not self._plan.changes and not failed:
             count = len(self._plan.goals)
             verb = "is as it should be" if count == 1 else "are as they should be"
-            yield [f"No changes. {number(count, 'tag')} {verb}."]
+            yield [
+                f"No changes. {number(count, 'tag')} {verb}." if count else "No changes: the set is empty."
+            ]
 
     def _mark(self, result: Result) -> str:
         symbol, style, _ = _SYMBOLS[result]
@@ -124,9 +159,8 @@ class _Printer:
 
     def _failures(self, failed: Sequence[Goal]) -> Iterator[str]:
         yield f"{number(len(failed), 'spec')} cannot be planned:"
-        for goal in failed:
-            yield f"  {self._mark(Result.FAILED)} {goal.spec.source} -> {goal.spec.destination}"
-            yield from paragraph(safe(goal.cause), self._width, 6)
+        specs = ((str(goal.spec.source), str(goal.spec.destination), goal.cause) for goal in failed)
+        yield from spec_causes(specs, self._mark(Result.FAILED), self._width)
 
     # A destination repository
 
@@ -198,12 +232,8 @@ class _Printer:
         phrases = []
         if goal.result is Result.MOVE and goal.old and goal.root:
             phrases.append(f"{goal.old.short} -> {goal.root.short}")
-            gains = [paint(f"+{safe(label)}", Style.CREATE, self._colour) for label in images_of(goal.gains)]
-            losses = [
-                paint(f"-{safe(label)}", Style.FAILURE, self._colour) for label in images_of(goal.losses)
-            ]
-            if gains or losses:
-                phrases.append(" ".join([*gains, *losses]))
+            phrases += [paint(text, Style.CREATE, self._colour) for text in changes_of("+", goal.gains)]
+            phrases += [paint(text, Style.FAILURE, self._colour) for text in changes_of("-", goal.losses)]
         elif goal.root and goal.spec.destination.tag:
             phrases.append(goal.root.short)
         source = _source(goal.spec.source, goal.spec.destination, common)

@@ -126,9 +126,14 @@ class Totals:
         """How many transfers run."""
         return sum(map(len, self.flights.values()))
 
-    def oldest(self, count: int) -> list[Flight]:
-        """The running transfers to show: those that began first, so that a line stays where it is."""
-        return sorted(self._running(), key=lambda flight: (flight.since, flight.digest))[:count]
+    def oldest(self, count: int, least: int) -> list[Flight]:
+        """The running transfers of ``least`` bytes to show: the oldest, so that lines stay where they are."""
+        large = (flight for flight in self._running() if flight.size >= least)
+        return sorted(large, key=lambda flight: (flight.since, flight.digest))[:count]
+
+    def below(self, size: int) -> list[Flight]:
+        """The running transfers of blobs that are smaller than ``size`` bytes."""
+        return [flight for flight in self._running() if flight.size < size]
 
     def _running(self) -> Iterator[Flight]:
         for flights in self.flights.values():
@@ -147,9 +152,13 @@ class Totals:
 
     def line(self, now: float) -> str:
         """The sums in one line: ``12 of 40 tags, 3.1 MiB of 30.0 MiB (10 %), 1.2 MiB/s, 22 s left``."""
+        return ", ".join(self.phrases(now))
+
+    def phrases(self, now: float) -> list[str]:
+        """The parts of ``line``."""
         if not self.begun:
             read = self.reading
-            return f"reading {read.done} of {number(read.total, 'spec')}" if read else "reading"
+            return [f"reading {read.done} of {number(read.total, 'spec')}" if read else "reading"]
         done, total = self.done, self.total
         phrases = [f"{self.finished} of {number(self.tags, 'tag')}"]
         bad = [f"{self.ends[word]} {word}" for word in ("failed", "blocked", "stopped") if self.ends[word]]
@@ -163,4 +172,4 @@ class Totals:
                 phrases.append(f"{seconds((total - done) / rate)} left" if rate >= 1 else "? left")
         if self.draining is not None:
             phrases.append(f"stopping: {number(self.running, 'transfer')} to end")
-        return ", ".join(phrases)
+        return phrases

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 TEXT_LIMIT: Final = 400
@@ -106,8 +106,40 @@ def wrapped(head: str, phrases: Sequence[str], width: int, indent: int, divider:
 
 
 def paragraph(text: str, width: int, indent: int) -> list[str]:
-    """``text`` broken at spaces; a word that is too long stands alone, whole, so that it can be copied."""
-    return wrapped(" " * indent, text.split(" "), width, indent, divider=" ")
+    """``text`` broken at spaces: a word that is too long for any line stays whole, so that it can be copied.
+
+    It stands where it stands, and overflows; no line begins with punctuation alone.
+    """
+    words: list[str] = []
+    for word in text.split(" "):
+        too_long = columns(word) > width - indent
+        if words and (too_long or not any(map(str.isalnum, word))):
+            words[-1] += f" {word}"
+        else:
+            words.append(word)
+    return wrapped(" " * indent, words, width, indent, divider=" ")
+
+
+def folded(line: str, width: int | None) -> list[str]:
+    """A line that counts: as it is where ``width`` is None, else broken at spaces, with further lines set in."""
+    if width is None:
+        return [line]
+    first, *rest = line.split(" ")
+    return wrapped(first, [f" {rest[0]}", *rest[1:]] if rest else [], width, 2, divider=" ")
+
+
+def spec_causes(
+    specs: Iterable[tuple[str, str, str]], mark: str, width: int, limit: int | None = None
+) -> Iterator[str]:
+    """Specs (source, destination, cause) under their causes; one cause often stops many. ``limit``: so many of each."""
+    causes: dict[str, list[str]] = {}
+    for source, destination, cause in specs:
+        causes.setdefault(cause, []).append(f"  {mark} {source} -> {destination}")
+    for cause, lines in causes.items():
+        yield from lines[:limit]
+        if limit is not None and len(lines) > limit:
+            yield f"  {mark} and {len(lines) - limit} more"
+        yield from paragraph(safe(cause) or "no cause was given", width, 6)
 
 
 class Style(Enum):
