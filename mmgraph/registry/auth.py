@@ -7,7 +7,9 @@ service is spoken to (``tokens``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+import msgspec
 
 from mmgraph.registry import wire
 from mmgraph.registry.challenge import challenges
@@ -25,6 +27,17 @@ if TYPE_CHECKING:
 
 
 _NOTHING_OPENED: Final = Trust()
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """How a registry lets us in: what it ``wanted``, whether it knows who we are, and what a token ``granted``.
+
+    ``granted`` is None where there is no token or it does not say.
+    """
+
+    wanted: Literal["nothing", "user and password", "a token"]
+    known: bool
+    granted: bool | None = None
 
 
 class Ping(Protocol):
@@ -137,10 +150,21 @@ class Authenticator:
             return f"{login} is not taken: {_log_in(repository)}"
         return f"{login} may not {_verb(scopes)} there: give it the right, or {_log_in(repository)}"
 
-    def grants(self, repository: Repository, scopes: tuple[str, ...]) -> bool | None:
-        """Whether the token for ``scopes`` says that it allows them; None where it does not say."""
+    async def grant(self, repository: Repository, scopes: tuple[str, ...]) -> Grant:
+        """Return what is known of the right to do what ``scopes`` say, after a request that was let pass."""
+        demand = self._demands.get(repository.registry)
+        if demand is None:
+            return Grant("nothing", known=False)
+        login = await self._credentials.find(repository)
         token = self._tokens.get((repository.registry, scopes))
-        return token.grants(scopes) if token else None
+        shown = login is not None and (
+            demand.scheme == "basic" or demand.trusted or login.credential.registry_token is not None
+        )
+        return Grant(
+            "a token" if demand.scheme == "bearer" else "user and password",
+            known=shown,
+            granted=token.grants(scopes) if token else None,
+        )
 
     async def close(self) -> None:
         """Cancel token requests under way, and kill the helpers that still run."""
