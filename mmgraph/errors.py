@@ -12,8 +12,10 @@ class MmgraphError(Exception):
 
     tries = 1
     """How often it was tried."""
-    final = False
-    """Whether repeating has been given up where it was tried: nobody else need try (retries are one layer)."""
+    final = True
+    """Whether trying once more is pointless, or has been given up where it was tried (retries are one layer)."""
+    waits = False
+    """Whether all that is asked for is time: to be tried again after the registry's pause, holding nothing."""
 
 
 class SpecError(MmgraphError):
@@ -47,15 +49,17 @@ class RegistryError(MmgraphError):
 class ContentError(RegistryError):
     """Bytes are not what their descriptor promises: digest, length, media type or structure."""
 
+    final = False
+
 
 class DriftError(RegistryError):
     """Somebody else moved what was to be written: neither what was seen before nor what was wanted is there."""
 
-    final = True
-
 
 class NetworkError(MmgraphError):
     """No complete answer came: name resolution, connection, TLS, time-out, reset."""
+
+    final = False
 
 
 class InternalError(MmgraphError):

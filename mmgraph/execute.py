@@ -32,7 +32,7 @@ from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.ready import Lane, ReadyQueue
 from mmgraph.store import RawManifest, Transport
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
-from mmgraph.work import Ledger, State, Work
+from mmgraph.work import Ledger, State, Work, sharing
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
@@ -48,6 +48,8 @@ DRAIN_SECONDS = 25.0
 _LOOK_AGE = 30.0
 """Seconds after which a look at a tag is too old to write by."""
 _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
+_PATIENCE = 15.0
+"""Seconds of a target's pause after which the others of its tee do not wait for it."""
 _JITTER = random.Random()  # noqa: S311
 _MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
@@ -157,30 +159,33 @@ class Execution:
         """Queue the blobs that became ready; uploads of one digest to several registries as one."""
         fresh, self._fresh = self._fresh, {}
         for ready in fresh.values():
-            works = ready
-            while works:
-                first = works[0]
-                group = {first.registry: first}
-                if first.action is Action.UPLOAD:
-                    for work in works:
-                        if work.action is Action.UPLOAD:
-                            group.setdefault(work.registry, work)
-                together = tuple(group.values())
-                works = [work for work in works if work not in together]
-                reads = () if first.action is Action.MOUNT else (self._source(first).registry,)
-                self._queue.push(Lane(reads, tuple(sorted(group))), first.rank, together)
+            for works in sharing(ready):
+                reads = () if works[0].action is Action.MOUNT else (self._source(works[0]).registry,)
+                self._push(reads, works)
+
+    def _push(self, reads: tuple[Registry, ...], works: Sequence[Work]) -> None:
+        writes = tuple(sorted(work.registry for work in works))
+        self._queue.push(Lane(reads, writes), works[0].rank, tuple(works))
 
     def _start_from(self, lane: Lane) -> bool:
         """Start the lane's most urgent transfer, if there is room for it."""
         works = self._queue.head(lane)
         if works is None:
             return False
+        if self._fail_closed(lane, works):
+            return True
         transfer = self._transfer(works)
         if transfer.buffer > self._budget:
             return False
         slots = self._transport.take(lane.reads, lane.writes)
         if slots is None:
-            return False
+            late = [work for work in works if self._transport.paused(work.registry) > _PATIENCE]
+            if not late or len(late) == len(works):
+                return False
+            self._queue.pop(lane)  # the others do not wait for those, which get a GET of their own later
+            self._push(lane.reads, late)
+            self._push(lane.reads, [work for work in works if work not in late])
+            return True
         self._queue.pop(lane)
         for work in works:
             work.state = State.RUNNING
@@ -193,6 +198,23 @@ class Execution:
 
         # Not a ``finally`` of the task: one that is cancelled before its first step would not run it.
         self._spawn(self._move(transfer, works)).add_done_callback(give_back)
+        return True
+
+    def _fail_closed(self, lane: Lane, works: Sequence[Work]) -> bool:
+        """Fail what is to be written to registries that are closed, or read from one, with that one cause."""
+        causes = [self._transport.closed(work.registry, write=True) for work in works]
+        of_source = next((c for read in lane.reads if (c := self._transport.closed(read, write=False))), None)
+        if of_source is None and not any(causes):
+            return False
+        self._queue.pop(lane)
+        if of_source is None and not all(causes):
+            self._push(lane.reads, [work for work, cause in zip(works, causes, strict=True) if not cause])
+        source = self._source(works[0])
+        for work, cause in zip(works, causes, strict=True):
+            if cause:
+                self._ledger.fail(work, cause)
+            elif of_source and not self._turn_to_another_source(work, source):
+                self._ledger.fail(work, of_source)
         return True
 
     def _enqueue(self, work: Work) -> None:
@@ -245,7 +267,9 @@ class Execution:
             work.session = None
             if outcome.how is not How.FAILED:
                 self._settle(work, outcome)
-            elif work.attempts < self._attempts(work, outcome, transfer):
+            elif (outcome.waits and work.sent_back()) or work.attempts < self._attempts(
+                work, outcome, transfer
+            ):
                 failed.append((work, outcome))
             elif not (outcome.of_source and self._turn_to_another_source(work, transfer.source)):
                 self._ledger.fail(work, str(outcome.error))
@@ -335,7 +359,7 @@ class Execution:
             if not await self._may_write(tag):
                 continue
             tag.state = State.RUNNING
-            error = await self._put(work, tag.node.name)
+            error = await self._put(work, tag.node.name, tag.step.old)
             if error is None:
                 self._landed(work)
                 self._ledger.done(work)
@@ -359,17 +383,17 @@ class Execution:
         """PUT a further tag of a manifest or index that is there."""
         if not await self._may_write(work):
             return
-        error = await self._put(work, work.node.name)
+        error = await self._put(work, work.node.name, work.step.old)
         if error is None:
             self._ledger.done(work)
         elif not self._revive(work, error):
             self._ledger.fail(work, str(error))
 
-    async def _put(self, work: Work, name: str) -> MmgraphError | None:
+    async def _put(self, work: Work, name: str, old: Digest | None = None) -> MmgraphError | None:
         document = self._plan.documents[work.digest]
         manifest = RawManifest(document.raw, document.media_type)
         try:
-            await self._transport.put_manifest(work.node.repository, name, work.digest, manifest)
+            await self._transport.put_manifest(work.node.repository, name, work.digest, manifest, old)
         except MmgraphError as error:
             return error
         return None
@@ -436,11 +460,7 @@ class Execution:
             return End(goal, "unchanged")
         if work.state is State.DONE:
             return End(goal, "created" if goal.result is Result.CREATE else "moved")
-        if work.state is State.FAILED:
-            return End(goal, "failed", work.cause)
-        if work.state is State.BLOCKED and work.blocker is not None:
-            return End(goal, "blocked", f"{work.blocker.node.kind} {work.blocker.node}: {work.blocker.cause}")
-        return End(goal, "stopped", "the run was stopped before it")
+        return End(goal, *work.failure)
 
     def _surprise(self, work: Work, text: str) -> None:
         self._surprises.append(f"{work.node}: {text}")

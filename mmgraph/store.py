@@ -193,6 +193,10 @@ class Limits(Protocol):
         """Repetitions, pauses and windows so far."""
         ...
 
+    def closed(self, registry: Registry, *, write: bool) -> str | None:
+        """Why nothing that is asked of the registry will be answered any more; None where it may be."""
+        ...
+
     def paused(self, registry: Registry) -> float:
         """Seconds until the registry's pause ends; 0 where it is not paused."""
         ...

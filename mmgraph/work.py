@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REVIVALS = 4
 """Rounds in which a registry may say that it lacks what it was seen to have, before its word is final."""
+PAUSES = 30
+"""How often a transfer may be sent back by a registry that asks to wait: a node's budget of waiting."""
 
 
 class State(Enum):
@@ -39,8 +41,8 @@ class Work:
     """One node that is not done: its step as it stands after rewrites."""
 
     __slots__ = (
-        "action", "attempts", "blocker", "cause", "extra", "mount_from", "node", "pending", "rank", "revivals",
-        "session", "source", "state", "step", "tried",
+        "action", "attempts", "blocker", "cause", "extra", "mount_from", "node", "pauses", "pending", "rank",
+        "revivals", "session", "source", "state", "step", "tried",
     )  # fmt: skip
 
     def __init__(self, node: Node, step: Step, rank: int) -> None:
@@ -56,6 +58,7 @@ class Work:
         self.tried: set[Repository] = set()
         """Sources that could not give the blob."""
         self.attempts = 0
+        self.pauses = 0
         self.revivals = 0
         self.cause = ""
         self.blocker: Work | None = None
@@ -73,9 +76,41 @@ class Work:
         return self.step.target or Digest(self.node.name)
 
     @property
+    def failure(self) -> tuple[str, str]:
+        """What became of it that is not done, and the cause."""
+        if self.state is State.FAILED:
+            return "failed", self.cause
+        if self.state is State.BLOCKED and self.blocker is not None:
+            return "blocked", f"{self.blocker.node.kind} {self.blocker.node}: {self.blocker.cause}"
+        return "stopped", "the run was stopped before it"
+
+    def sent_back(self) -> bool:
+        """The registry asked to wait, which is no attempt; False where it has done so too often."""
+        if self.pauses >= PAUSES:
+            return False
+        self.attempts -= 1
+        self.pauses += 1
+        return True
+
+    @property
     def settled(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in (State.DONE, State.FAILED, State.BLOCKED)
+
+
+def sharing(works: Iterable[Work]) -> Iterator[tuple[Work, ...]]:
+    """Works of one digest, those together that share a GET: uploads to distinct registries."""
+    left = list(works)
+    while left:
+        first = left[0]
+        group = {first.registry: first}
+        if first.action is Action.UPLOAD:
+            for work in left:
+                if work.action is Action.UPLOAD:
+                    group.setdefault(work.registry, work)
+        together = tuple(group.values())
+        left = [work for work in left if work not in together]
+        yield together
 
 
 class Ledger:

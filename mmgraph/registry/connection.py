@@ -14,35 +14,39 @@ from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 import msgspec
-from yarl import URL
 
-from mmgraph.errors import InternalError, NetworkError, RegistryError
+from mmgraph.errors import InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Repository
 from mmgraph.registry import wire
-from mmgraph.registry.auth import Authenticator
+from mmgraph.registry.auth import Authenticator, Grant
 from mmgraph.registry.bodies import Answer, Stream, read
 from mmgraph.registry.failures import NoConnectionError, cause, failed, shown
-from mmgraph.registry.retries import Retries
+from mmgraph.registry.origins import Errand, portable, redirect_target
+from mmgraph.registry.policy import PATIENCE
+from mmgraph.registry.retries import Request, Retries
+from mmgraph.registry.sessions import Sessions
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
     import random
-    import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry
     from mmgraph.registry.credentials import Credentials
     from mmgraph.registry.gate import Gate
+    from mmgraph.registry.sessions import Routes
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
-_READ_BUFFER: Final = 256 << 10
-"""Bytes; the socket hands over as many at once, and more was no faster. Twice as many wait at most per blob."""
+_ELSEWHERE: Final = frozenset({Operation.TOKEN, Operation.REDIRECT})
+"""Requests that may go to other hosts than the registry's own."""
+_UNTOLD: Final = _ELSEWHERE | {Operation.PING}
+"""Requests whose failure does not say that the registry is not there; a ping without TLS may follow one with it."""
+_ERRANDS: Final = {Operation.TOKEN: Errand.REALM, Operation.REDIRECT: Errand.REDIRECT}
+_SLOW: Final = 1 << 20
+"""Bytes a second that a long upload is taken to make when its token is chosen."""
 _PIECEWISE: Final = 1 << 20
 """Bytes; a longer body would be copied in one go, which aiohttp warns of."""
-_HEADER_LIMIT: Final = 64 << 10
-"""Bytes of one header; signed URLs and long challenges pass aiohttp's own 8 KiB."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -97,73 +101,82 @@ class Connections:
         plain_http: Collection[Registry],
         warn: Callable[[str], None],
         chance: random.Random,
-        ssl_context: ssl.SSLContext | None,
+        routes: Routes,
     ) -> None:
         self.counts: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
         self.retries: Counter[tuple[Registry, Operation]] = Counter()
         self._clock = clock
         self._gate = gate
         self._plain_http = frozenset(plain_http)
-        self._retries = Retries(clock, chance)
-        self._ssl = ssl_context
-        self._auth = Authenticator(credentials, clock, self._fetch_token, warn, ping=self._ping)
+        self.retrying = Retries(clock, chance, gate)
+        self._sessions = Sessions(routes)
+        self._open = False
+        self._auth = Authenticator(credentials, clock, self._fetch_token, warn, routes.trust, self._ping)
         self._endpoints: dict[Registry, _Endpoint] = {}
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, ssl=self._ssl or True),
-            cookie_jar=aiohttp.DummyCookieJar(),  # Harbor's session cookie would switch on its CSRF checks
-            headers={"Accept-Encoding": "identity", "User-Agent": "mmgraph"},
-            skip_auto_headers=("Content-Type",),
-            timeout=_TIMEOUT,
-            read_bufsize=_READ_BUFFER,
-            auto_decompress=False,
-            trust_env=False,  # it would also read ~/.netrc
-            max_line_size=_HEADER_LIMIT,
-            max_field_size=_HEADER_LIMIT,
-        )
-        # aiohttp repeats idempotent requests unseen; repeating and counting happen here alone. There is no
-        # public switch: aiohttp's own test client turns it off this way.
-        self._session._retry_connection = False  # noqa: SLF001
+        self._open = True
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._open = False
         await self._auth.close()
-        if self._session is not None:
-            await self._session.close()
+        await self._sessions.close()
 
-    async def ask(self, call: Call, final: Callable[[Answer], bool] = lambda answer: False) -> Answer:
-        """Send ``call`` until repeating cannot better its answer, or it is ``final``."""
-        return await self._retries.ask(lambda repeat: self.once(call, repeat=repeat), final)
+    async def ask(
+        self,
+        call: Call,
+        final: Callable[[Answer], bool] = lambda answer: False,
+        look: Callable[[bool], Awaitable[None]] | None = None,
+        *,
+        held: bool = False,
+    ) -> Answer:
+        """Send ``call`` until repeating cannot better its answer; see ``Retries.ask``."""
 
-    async def back_off(self, attempt: int) -> None:
-        """Wait before what failed in its ``attempt`` is tried again."""
-        await self._retries.back_off(attempt)
+        async def once(repeat: bool) -> Answer:
+            return await self.once(call, repeat=repeat)
+
+        request = Request(call.operation, call.repository)
+        return await self.retrying.ask(request, once, final, look, held=held)
 
     async def once(self, call: Call, *, repeat: bool = False) -> Answer:
         """Send ``call`` once, with what detection, authorization and redirects need, and read its answer."""
         registry = call.repository.registry
-        await self._gate.passed(registry)
-        endpoint = self._endpoint(registry)
+        await self._gate.passed(registry, call.operation, PATIENCE)
+        began = self._clock.now()
+        reads_manifest = call.operation is Operation.GET_MANIFEST
+        if reads_manifest:
+            self.retrying.quotas.spend(registry)
+        try:
+            answer = await self._answered(call, repeat=repeat)
+        finally:
+            if reads_manifest:
+                self.retrying.quotas.answered(registry)
+        self.retrying.heard(call.repository, answer, began, own=self.own(registry, answer.url))
+        return answer
+
+    async def _answered(self, call: Call, *, repeat: bool) -> Answer:
+        endpoint = self._endpoint(call.repository.registry)
         if endpoint.scouted:
             response, url = await self._authorized(endpoint, call, repeat=repeat)
         else:
             response, url = await self._scouted(endpoint, call, repeat=repeat)
         if response.status in call.open:
-            return Answer(response, url, b"")
+            return Answer(response, url, b"", call.operation)
         try:
             body = await read(response, call.limit, url)
         except NetworkError:
             if response.status < 400:
                 raise
             body = b""  # a refusal in mid-body is often followed by a reset, and its status says enough
-        answer = Answer(response, url, body)
-        if answer.temporary:
-            seconds = wire.retry_after(answer.header("Retry-After"), self._clock.wall())
-            if seconds:  # everybody who asks this registry waits, not this request alone
-                self._gate.pause(registry, seconds)
+        answer = Answer(response, url, body, call.operation)
+        if response.status in (401, 403) and self.own(endpoint.registry, url):
+            answer.advice = await self._auth.advice(call.repository, call.scopes, response.status)
         return answer
+
+    async def grant(self, call: Call) -> Grant:
+        """Return what is known of the right to ``call``, after it was let pass."""
+        return await self._auth.grant(call.repository, call.scopes)
 
     def own(self, registry: Registry, url: str) -> bool:
         """Whether ``url`` is of the registry's own origin, the only one that its credentials belong to."""
@@ -201,7 +214,10 @@ class Connections:
         url = endpoint.base + call.url if call.url.startswith("/") else call.url
         own = self.own(endpoint.registry, url)
         headers = dict(call.headers) if call.headers else {}
-        sent = await self._auth.header(call.repository, call.scopes) if own else None
+        if not own:
+            headers = portable(headers)
+        needed = (call.data.size or 0) / _SLOW if isinstance(call.data, Stream) else 0.0
+        sent = await self._auth.header(call.repository, call.scopes, needed) if own else None
         if sent is not None:
             headers["Authorization"] = sent.reveal()
         response = await self._send(
@@ -217,7 +233,9 @@ class Connections:
             if again and isinstance(call.data, Stream):
                 response.close()
                 # Without the codes of a refusal: the next attempt comes with a new token.
-                raise RegistryError(f"{shown(call.method, url)}: 401, the token ran out", status=401)
+                error = RegistryError(f"{shown(call.method, url)}: 401, the token ran out", status=401)
+                error.final = False
+                raise error
             if again:
                 await read(response, wire.ERROR_LIMIT, url)
                 headers.pop("Authorization", None)
@@ -240,9 +258,9 @@ class Connections:
             if location is None or response.status not in _REDIRECTS:
                 return response, url
             await read(response, wire.ERROR_LIMIT, url)
-            url = wire.redirect_target(url, location)
+            url = redirect_target(url, location)
             if not self.own(registry, url):
-                headers.pop("Authorization", None)
+                headers = portable(headers)
             response = await self._send(Operation.REDIRECT, registry, response.method, url, headers, None)
         if response.status in _REDIRECTS:
             response.close()
@@ -260,9 +278,11 @@ class Connections:
             response = await self._send(Operation.PING, registry, "GET", url, {}, None)
         except NoConnectionError as error:
             plain = f"http://{wire.host(registry)}"
+            began = self._clock.now()
             try:
                 response = await self._send(Operation.PING, registry, "GET", f"{plain}/v2/", {}, None)
             except NetworkError:
+                self.retrying.unheard(registry, Operation.PING, error, began)
                 raise error from None
             endpoint.base = plain
         endpoint.decided = True
@@ -288,23 +308,34 @@ class Connections:
         repeat: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send one request, count it, and return the response once its headers are there."""
-        if self._session is None:
+        if not self._open:
             raise InternalError("the client is used outside of its context")
+        if operation not in _ELSEWHERE:
+            await self._gate.paced(registry)
+        began = self._clock.now()
+        own = self.own(registry, url)
         self._count(registry, operation, repeat, 1)
         body = io.BytesIO(data) if isinstance(data, bytes) and len(data) > _PIECEWISE else data
         try:
-            return await self._session.request(
-                method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+            return await self._sessions.request(
+                registry, method, url, headers, body, own=own, errand=_ERRANDS.get(operation, Errand.UPLOAD)
             )
+        except MmgraphError:
+            self._count(registry, operation, repeat, -1)
+            raise
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
                 self._count(registry, operation, repeat, -1)  # without a connection nothing was sent
-            raise failed(method, url, error) from cause(url, error)
+            failure = failed(method, url, error)
+            if isinstance(failure, NetworkError) and operation not in _UNTOLD and own:
+                self.retrying.unheard(registry, operation, failure, began)
+            raise failure from cause(url, error)
 
     def _count(self, registry: Registry, operation: Operation, repeat: bool, change: int) -> None:
         if repeat:
             self.retries[registry, operation] += change
         else:
+            self.retrying.health.sent(registry)
             self.counts[registry][operation] += change
 
     async def _fetch_token(
@@ -314,6 +345,14 @@ class Connections:
             response = await self._send(
                 Operation.TOKEN, registry, method, url, dict(headers), body, repeat=repeat
             )
-            return response.status, await read(response, wire.TOKEN_LIMIT, url)
+            content = await read(response, wire.TOKEN_LIMIT, url)
+            if response.status in _REDIRECTS:
+                to = wire.escape(wire.redact(response.headers.get("Location", "")))
+                raise RegistryError(
+                    f"{shown(method, url)}: the token service of {registry} redirects to {to}; nothing makes a"
+                    " request for a token follow, since it carries credentials",
+                    status=response.status,
+                )
+            return response.status, content
 
-        return await self._retries.token(once)
+        return await self.retrying.token(once)

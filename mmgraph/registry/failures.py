@@ -27,6 +27,10 @@ class NoConnectionError(NetworkError):
     """Nothing was sent, since there was no connection: refused, reset, or no TLS where it was expected."""
 
 
+class SilenceError(NetworkError):
+    """A connection, and no answer in time."""
+
+
 def shown(method: str, url: str) -> str:
     """Return method and URL, fit for a message."""
     return f"{method} {wire.escape(wire.redact(url))}"
@@ -39,14 +43,21 @@ def failed(method: str, url: str, error: BaseException) -> MmgraphError:
         return LimitedError(
             f"{where}: the certificate does not fit: {wire.escape(str(error.certificate_error))}"
         )
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return LimitedError(f"{where}: the proxy {error.host}:{error.port} cannot be reached")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        family = NetworkError if error.status >= 500 or error.status in (408, 429) else LimitedError
+        return family(f"{where}: the proxy answered {error.status} {wire.escape(error.message)}")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return UnknownHostError(f"{where}: the host name is not known")
     if isinstance(error, ValueError):
         return ContentError(f"{where}: not a request that can be sent")
     if isinstance(error, aiohttp.ClientResponseError):
         return NetworkError(f"{where}: not an HTTP answer: {wire.escape(error.message)}")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return NoConnectionError(f"{where}: no connection in time")
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
-        return NetworkError(f"{where}: no answer in time")
+        return SilenceError(f"{where}: no answer in time")
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return NetworkError(f"{where}: the connection was closed before the answer was complete")
     text = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__

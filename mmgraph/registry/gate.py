@@ -42,6 +42,9 @@ class Allowance(msgspec.Struct, frozen=True):
 class PausedError(RegistryError):
     """The registry is paused for longer than who asks can wait: to be tried again later, holding nothing."""
 
+    final = False
+    waits = True
+
 
 class _Stop:
     """Why one class of requests does not go out: a pause with those that wait for its end, or a closure."""
@@ -125,14 +128,12 @@ class Gate:
     def take(self, reads: Collection[Registry], writes: Collection[Registry]) -> Ticket | None:
         """Take one slot for each named registry now, all or none; None too while others wait for one.
 
-        A registry that is closed does not count: who goes there learns why at once, without a slot.
+        At a registry that is closed nothing is paused: who goes there learns why at once.
         """
         held: list[tuple[_Limit, Window]] = []
         for registries, write in ((reads, False), (writes, True)):
             for registry in registries:
                 limit = self._limit(registry)
-                if self._closed(limit, self._classes(None, write=write)) is not None:
-                    continue
                 window = limit.window(write=write)
                 if window.waiting or not window.room or self._left(limit, ALL) > 0:
                     for _, taken in held:
@@ -250,6 +251,12 @@ class Gate:
         limit = self._limit(registry)
         classes = self._classes(operation, write=operation in WRITES)
         return max(0.0, *(self._left(limit, name) for name in classes))
+
+    def closed(self, registry: Registry, *, write: bool) -> str | None:
+        """Return why the registry is closed, None where it is not."""
+        limit = self._limits.get(registry)
+        error = limit and self._closed(limit, self._classes(None, write=write))
+        return str(error()) if error else None
 
     def paused(self, registry: Registry) -> float:
         """Return the seconds until the registry's pause ends; 0 where it is not paused, or closed."""

@@ -18,9 +18,9 @@ from mmgraph.registry.policy import (
 )
 
 if TYPE_CHECKING:
-    from mmgraph.store import Operation
     from mmgraph.errors import RegistryError
     from mmgraph.names import Registry, Repository
+    from mmgraph.store import Operation
 
 _READ_ONLY_REPOSITORIES: Final = 2
 """Repositories that answer 405 to every write before a registry that has taken none is read-only: Harbor's proxy

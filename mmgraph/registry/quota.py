@@ -26,8 +26,6 @@ the address or the account."""
 class QuotaError(RegistryError):
     """The registry's quota of manifests is spent up to the reserve: to be gone on with by another run."""
 
-    final = True
-
 
 class Quota(msgspec.Struct):
     """One registry's quota as it stands: units in all, those left, and the window's seconds.

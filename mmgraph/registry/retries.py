@@ -1,75 +1,271 @@
-"""Repetition: how often a request is sent, and how long is waited in between.
+"""Repetition: whether a request is sent again, and how long is waited before.
 
-Owns the one policy of the whole client. Must not know sockets: what is to be repeated comes as a function.
+Owns the one layer of retries of the client: what it gives up is final for everybody above. Must not know sockets:
+what is to be repeated comes as a function, what an answer means from ``policy``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mmgraph.errors import NetworkError
-from mmgraph.registry import wire
-from mmgraph.registry.failures import LimitedError
+from mmgraph.errors import MmgraphError, NetworkError, RegistryError
+from mmgraph.registry.failures import LimitedError, NoConnectionError, SilenceError
+from mmgraph.registry.gate import ALL, WRITING, PausedError
+from mmgraph.registry.health import Health
+from mmgraph.registry.policy import (
+    TRIES,
+    WRITES,
+    Verdict,
+    asked_to_wait,
+    classify,
+    delay_bound,
+    limited_class,
+    overloaded,
+    unclear,
+)
+from mmgraph.registry.quota import Quotas
+from mmgraph.store import Operation
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Awaitable, Callable
 
     from mmgraph.clock import Clock
+    from mmgraph.names import Registry, Repository
     from mmgraph.registry.bodies import Answer
+    from mmgraph.registry.gate import Gate
 
-ATTEMPTS: Final = 5
-_FIRST_DELAY: Final = 0.5
-_LONGEST_DELAY: Final = 30.0
+_MANIFESTS: Final = frozenset({Operation.GET_MANIFEST, Operation.HEAD_MANIFEST})
+
+
+class Request:
+    """One request through all its repetitions: how often it was sent, and how long it was told to wait."""
+
+    __slots__ = ("operation", "repository", "tries", "waited")
+
+    def __init__(self, operation: Operation, repository: Repository) -> None:
+        self.operation = operation
+        self.repository = repository
+        self.tries = 0
+        self.waited = 0.0
+
+    @property
+    def registry(self) -> Registry:
+        """Where it goes."""
+        return self.repository.registry
 
 
 class Retries:
-    """Sends what it is handed until repeating cannot better the answer."""
+    """Sends what it is handed until repeating cannot better the answer; learns from every answer of the run."""
 
-    def __init__(self, clock: Clock, chance: random.Random) -> None:
+    def __init__(self, clock: Clock, chance: random.Random, gate: Gate) -> None:
+        self.health = Health()
+        self.quotas = Quotas()
         self._clock = clock
         self._chance = chance
+        self._gate = gate
+        self._overloads: dict[tuple[Registry, str], int] = {}
+        """How often in a row a class was told to wait without being told for how long."""
 
     async def ask(
         self,
+        request: Request,
         once: Callable[[bool], Awaitable[Answer]],
         final: Callable[[Answer], bool] = lambda answer: False,
+        look: Callable[[bool], Awaitable[None]] | None = None,
+        *,
+        held: bool = False,
     ) -> Answer:
-        """Call ``once`` until its answer is not temporary or ``final``; it is told whether it is a repeat."""
-        attempt = 1
+        """Call ``once`` until its answer is not worth repeating or ``final``; it is told whether it is a repeat.
+
+        Each time under a slot of its own, so that nobody holds one while waiting; ``held``: the caller has it.
+        ``look`` finds out what became of a request that may have taken effect, or lost its session; it is told
+        whether another try follows, and what it raises is raised from here.
+        """
         while True:
             try:
-                answer = await once(attempt > 1)
+                answer = await self._under_slot(request, once, held=held)
+            except PausedError:
+                if held:
+                    raise  # back to the queue, and later again
+                continue
             except NetworkError as error:
-                if attempt >= attempts(error):
+                if error.final:
                     raise
+                request.tries += 1
+                going_on = await self.again(request, error)
+                if look is not None and not isinstance(error, NoConnectionError | LimitedError):
+                    await look(going_on)
+                if not going_on:
+                    raise
+                continue
+            request.tries += 1
+            answer.tries = request.tries
+            verdict = Verdict.FINAL if final(answer) else answer.verdict
+            lost = look is not None and verdict is Verdict.SESSION
+            if verdict is Verdict.WAIT:
+                going_on = await self.wait(request)
             else:
-                if attempt == ATTEMPTS or not answer.temporary or final(answer):
-                    return answer
-            await self.back_off(attempt)
-            attempt += 1
+                going_on = (lost or verdict is Verdict.AGAIN) and await self.again(request)
+            if look is not None and (lost or (verdict is Verdict.AGAIN and unclear(answer.status))):
+                await look(going_on)
+            if not going_on:
+                return answer
+
+    async def _under_slot(
+        self, request: Request, once: Callable[[bool], Awaitable[Answer]], *, held: bool
+    ) -> Answer:
+        if held:
+            return await once(request.tries > 0)
+        operation = request.operation
+        with await self._gate.acquire(request.registry, write=operation in WRITES, operation=operation):
+            return await once(request.tries > 0)
+
+    async def again(self, request: Request, error: NetworkError | None = None) -> bool:
+        """Wait before what failed is tried again; False where it is given up, which ``error`` is told."""
+        limit = error.attempts if isinstance(error, LimitedError) else TRIES
+        if request.tries >= limit or not self.health.may_repeat(request.repository, request.operation):
+            if request.tries >= TRIES:
+                self.health.given_up(request.repository, request.operation)
+            if error is not None:
+                give_up(error, request.tries)
+            return False
+        # Where there is no connection all wait at the gate, which may have been closed meanwhile.
+        if not (isinstance(error, NoConnectionError | LimitedError) and self._gate.stopped(request.registry)):
+            await self._clock.sleep(self._chance.uniform(0, delay_bound(request.tries)))
+        return True
+
+    async def wait(self, request: Request) -> bool:
+        """Whether to wait at the gate where everybody waits: bounded by the sum of the pauses, not by tries."""
+        if not self._gate.stopped(request.registry, request.operation):
+            return await self.again(
+                request
+            )  # no pause came of it: it was asked for elsewhere, or is over already
+        request.waited += max(1.0, self._gate.left(request.registry, request.operation))
+        return request.waited <= self._gate.max_wait
+
+    def spend(self, error: MmgraphError, repository: Repository, operation: Operation) -> None:
+        """Count what only others can repeat, as its body is not held, among the run's retries; none left: final."""
+        if not error.final and not error.waits and not self.health.may_repeat(repository, operation):
+            error.final = True
+
+    # What every answer teaches
+
+    def heard(self, repository: Repository, answer: Answer, began: float, *, own: bool) -> None:
+        """An answer came: let window, pauses and memory learn from it; ``own``: from the registry itself."""
+        registry, operation = repository.registry, answer.operation
+        self.health.answered(registry)
+        if operation in _MANIFESTS:
+            self.quotas.heard(registry, answer.headers)
+        verdict = answer.verdict
+        if verdict not in (Verdict.AGAIN, Verdict.WAIT):
+            if answer.status < 400:
+                self.health.worked(repository, operation)
+            self._overloads.pop((registry, ALL), None)
+            self._overloads.pop((registry, operation), None)
+            self._settle(registry, operation, began, overloaded=False)
+            return
+        self._settle(
+            registry, operation, began, overloaded=verdict is Verdict.WAIT or overloaded(answer.status)
+        )
+        if own:
+            self._pause(registry, answer)
+
+    def _pause(self, registry: Registry, answer: Answer) -> None:
+        """Let everybody wait whom the answer concerns, for as long as it says."""
+        name = limited_class(registry, answer.operation, answer.said.codes) or ALL
+        seconds = asked_to_wait(answer.headers, self._clock.wall())
+        if seconds is None and answer.verdict is Verdict.WAIT:
+            if name != ALL:  # Docker Hub's quota, which does not come back within any pause
+                self._close_quota(registry, name, self._gate.max_wait)
+                return
+            self._overloads[registry, name] = count = self._overloads.get((registry, name), 0) + 1
+            seconds = self._chance.uniform(0, delay_bound(count))
+        if not seconds:
+            return
+        if seconds <= self._gate.max_wait:
+            self._gate.pause(registry, seconds, name)
+        elif name != ALL:
+            self._close_quota(registry, name, seconds)
+        else:
+            self._close(answer, registry, seconds)
+
+    def unheard(self, registry: Registry, operation: Operation, error: NetworkError, began: float) -> None:
+        """No answer came from the registry itself, or none that could be read."""
+        now = self._clock.now()
+        silent = not isinstance(error, NoConnectionError | LimitedError)
+        if isinstance(error, SilenceError) or not silent:
+            self._settle(registry, operation, began, overloaded=True)
+        count = self.health.unreachable(registry, began, now, silent=silent)
+        if count is None:
+            return
+        if self.health.gone(registry) or (isinstance(error, LimitedError) and count >= error.attempts):
+            words = f"{registry} cannot be reached: {error}{f', after {count} tries' if count > 1 else ''}"
+
+            def gone() -> MmgraphError:
+                found = NetworkError(words)
+                found.tries, found.final = count, True
+                return found
+
+            self._gate.close_for(registry, gone)
+        elif not silent:
+            self._gate.pause(registry, self._chance.uniform(0, delay_bound(count)))
+
+    def refused(self, repository: Repository, error: RegistryError) -> None:
+        """An upload may not begin in ``repository``: the next to ask there, or at a read-only registry, need not."""
+        if self.health.refused(repository, error):
+            words = f"{repository.registry} takes no writes: {error}"
+            self._gate.close_for(repository.registry, lambda: _like(error, words), WRITING)
+
+    def check(self, repository: Repository) -> None:
+        """Raise where the repository has refused an upload before: one answer is enough for all that wait there."""
+        error = self.health.refusal(repository)
+        if error is not None:
+            raise _like(error, str(error))
 
     async def token(self, once: Callable[[bool], Awaitable[tuple[int, bytes]]]) -> tuple[int, bytes]:
-        """The same for a request to a token service: its status and body."""
-        attempt = 1
+        """Send a request to a token service until its status is not worth repeating; return status and body."""
+        tries = 0
         while True:
             try:
-                status, content = await once(attempt > 1)
+                status, content = await once(tries > 0)
             except NetworkError as error:
-                if attempt >= attempts(error):
+                tries += 1
+                if tries >= (error.attempts if isinstance(error, LimitedError) else TRIES):
+                    give_up(error, tries)
                     raise
             else:
-                if attempt == ATTEMPTS or not wire.temporary(status):
+                tries += 1
+                passing = classify(Operation.TOKEN, status) in (Verdict.AGAIN, Verdict.WAIT)
+                if tries == TRIES or not passing:
                     return status, content
-            await self.back_off(attempt)
-            attempt += 1
+            await self._clock.sleep(self._chance.uniform(0, delay_bound(tries)))
 
-    async def back_off(self, attempt: int) -> None:
-        """Wait with full jitter below a doubling bound: who failed together does not return together."""
-        bound = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (attempt - 1))
-        await self._clock.sleep(self._chance.uniform(0, bound))
+    def _settle(self, registry: Registry, operation: Operation, began: float, *, overloaded: bool) -> None:
+        self._gate.settle(registry, write=operation in WRITES, began=began, overloaded=overloaded)
+
+    def _close(self, answer: Answer, registry: Registry, seconds: float) -> None:
+        words = (
+            f"{answer.shown}: {answer.status}, and {registry} asks to wait for {seconds:.0f} seconds, longer than"
+            f" --max-wait allows ({self._gate.max_wait:.0f})"
+        )
+        error = RegistryError(words, status=answer.status, codes=answer.said.codes)
+        self._gate.close_for(registry, lambda: _like(error, words), seconds=seconds)
+
+    def _close_quota(self, registry: Registry, name: str, seconds: float) -> None:
+        self.quotas.exhausted(registry)
+        self._gate.close_for(registry, lambda: self.quotas.deferred(registry), name, seconds)
 
 
-def attempts(error: NetworkError) -> int:
-    """Return how often a request that fails like this is sent in all."""
-    return error.attempts if isinstance(error, LimitedError) else ATTEMPTS
+def give_up(error: NetworkError, tries: int) -> None:
+    """Mark ``error`` as final and let its message say after how many tries."""
+    if tries > 1:
+        error.args = (f"{error}, after {tries} tries", *error.args[1:])
+    error.tries, error.final = tries, True
+
+
+def _like(error: RegistryError, words: str) -> RegistryError:
+    """A new error that is final, as each who is told needs one of its own."""
+    found = RegistryError(words, status=error.status, codes=error.codes, detail=error.detail)
+    found.tries, found.final = error.tries, True
+    return found

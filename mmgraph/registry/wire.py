@@ -40,8 +40,6 @@ TOKEN_LIMIT: Final = 128 << 10
 ERROR_LIMIT: Final = 64 << 10
 TAG_PAGE_LIMIT: Final = 4 << 20
 REDIRECT_LIMIT: Final = 5
-PAUSE_LIMIT: Final = 600.0
-"""Seconds; a registry that asks for a longer pause is asked again after these."""
 
 _URL_LIMIT: Final = 32 << 10
 _MESSAGE_LIMIT: Final = 240
@@ -144,8 +142,16 @@ class Origin(msgspec.Struct, frozen=True, order=True):
         name = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{name}:{self.port}"
 
+    @property
+    def short(self) -> str:
+        """``host``, or ``host:port`` where the port is not the scheme's own."""
+        name = f"[{self.host}]" if ":" in self.host else self.host
+        return name if self.port == (443 if self.scheme == "https" else 80) else f"{name}:{self.port}"
+
 
 _URL_TEXT: Final = re.compile(r"[!-\[\]-~]+")
+_HOST: Final = re.compile(r"[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_][a-z0-9_-]*)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+"""In ASCII and without escapes, so that no two readers of a URL can see different hosts in it."""
 
 
 def origin(url: str) -> Origin:
@@ -163,7 +169,9 @@ def origin(url: str) -> Origin:
         raise ContentError(f"{escape(redact(url))} is not a URL") from None
     if parts.scheme not in ("http", "https") or not name or "@" in parts.netloc or port == 0:
         raise ContentError(f"{escape(redact(url))} is not a URL that can be followed")
-    return Origin(parts.scheme, name.rstrip("."), port or (443 if parts.scheme == "https" else 80))
+    if len(name) > 253 or not _HOST.fullmatch(name):
+        raise ContentError(f"{escape(redact(url))} is not a URL: its host is not one")
+    return Origin(parts.scheme, name.removesuffix("."), port or (443 if parts.scheme == "https" else 80))
 
 
 def resolve(url: str, location: str) -> str:
@@ -197,31 +205,6 @@ def resolve(url: str, location: str) -> str:
         except ValueError:
             raise ContentError("the registry answered with a Location that is not a URL") from None
     origin(found)
-    return found
-
-
-def upload_location(url: str, location: str) -> str:
-    """Return where the upload session that ``url`` opened goes on, or raise ``ContentError``.
-
-    A registry behind a proxy that ends TLS often answers with its inner ``http:`` address
-    (distribution/distribution#970, #2225): on the same host that is read as ``https:``. To another host
-    without TLS nothing is sent from a TLS registry: whoever sits on that path could take the blob or swap it.
-    """
-    found = resolve(url, location)
-    here, there = origin(url), origin(found)
-    if here.scheme == "https" and there.scheme == "http":
-        if here.host != there.host:
-            raise ContentError(f"the registry sends the upload from https to http: {redact(found)}")
-        path = found.partition("://")[2].partition("/")
-        return f"{url.partition('://')[0]}://{url.partition('://')[2].partition('/')[0]}/{path[2]}"
-    return found
-
-
-def redirect_target(url: str, location: str) -> str:
-    """Return where a redirect of a read leads, or raise ``ContentError``; from https never to http."""
-    found = resolve(url, location)
-    if origin(url).scheme == "https" and origin(found).scheme == "http":
-        raise ContentError(f"the registry redirects from https to http: {escape(redact(found))}")
     return found
 
 
@@ -303,7 +286,7 @@ def content_range(header: str | None) -> tuple[int, int, int | None] | None:
 
 
 def retry_after(header: str | None, wall: float) -> float | None:
-    """Return the seconds that Retry-After asks for at the time ``wall``, at most ten minutes; None for junk.
+    """Return the seconds that Retry-After asks for at the time ``wall``; None for junk.
 
     Seconds and dates are RFC 9110, 10.2.3; the time as seconds since 1970 is what Docker Hub has sent.
     """
@@ -318,7 +301,7 @@ def retry_after(header: str | None, wall: float) -> float | None:
             seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - wall
         except (ValueError, OverflowError, TypeError, IndexError):
             return None
-    return min(max(seconds, 0.0), PAUSE_LIMIT)
+    return max(seconds, 0.0)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -367,16 +350,6 @@ def _named(detail: Any) -> Iterator[str]:
                     yield from _DIGEST_TEXT.findall(value)
         elif isinstance(item, str):
             yield from _DIGEST_TEXT.findall(item)
-
-
-TEMPORARY_STATUSES: Final = frozenset({408, 429, 499, 500, 502, 503, 504, 522})
-"""The union of what regclient, go-containerregistry and containers repeat; 499 and 522 are proxies'."""
-TEMPORARY_CODES: Final = frozenset({"TOOMANYREQUESTS", "UNAVAILABLE"})
-
-
-def temporary(status: int, codes: Iterable[str] = ()) -> bool:
-    """Whether the same request may succeed a little later."""
-    return status in TEMPORARY_STATUSES or (status >= 400 and not TEMPORARY_CODES.isdisjoint(codes))
 
 
 def mount_refused(status: int) -> bool:

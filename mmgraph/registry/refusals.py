@@ -1,0 +1,66 @@
+"""Answers that are not the ones hoped for, as errors: who refused what, in whose words, after how many tries.
+
+Owns those judgements of one answer. Must not know what is done about them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmgraph.errors import ContentError, RegistryError
+from mmgraph.registry import wire
+from mmgraph.registry.policy import Verdict
+
+if TYPE_CHECKING:
+    from mmgraph.names import Digest
+    from mmgraph.registry.bodies import Answer
+
+
+def refused(answer: Answer) -> RegistryError:
+    """The error for an answer that is none of those hoped for."""
+    said = answer.said
+    words = " ".join(filter(None, (", ".join(said.codes), said.message)))
+    after = f", after {answer.tries} tries" if answer.tries > 1 else ""
+    advice = f"; {answer.advice}" if answer.advice else ""
+    error = RegistryError(
+        f"{answer.shown}: {answer.status}{f' {words}' if words else ''}{after}{advice}",
+        status=answer.status,
+        codes=said.codes,
+        detail=said.digests,
+    )
+    error.tries = max(1, answer.tries)
+    error.waits = answer.verdict is Verdict.WAIT
+    error.final = answer.tries > 0 or answer.verdict in (None, Verdict.FINAL)
+    return error
+
+
+def refuse_encoding(answer: Answer) -> None:
+    """Raise ``ContentError`` where the body is encoded, which was not asked for."""
+    encoding = answer.header("Content-Encoding")
+    if encoding is not None and encoding.strip().lower() not in ("", "identity"):
+        # Apache does this with x-gzip (moby/moby#17595); digest and size are of the bytes before it.
+        shown = wire.escape(encoding, 40)
+        raise ContentError(
+            f"{answer.shown}: encoded as {shown}, which was not asked for", status=answer.status
+        )
+
+
+def refuse_other_bytes(answer: Answer, size: int, start: int) -> None:
+    """Raise ``ContentError`` where a blob's headers show already that these are not the bytes asked for."""
+    refuse_encoding(answer)
+    if answer.status == 200 and start:
+        raise ContentError(f"{answer.shown}: the range from {start} was ignored", status=200)
+    if answer.status == 206:
+        span = wire.content_range(answer.header("Content-Range"))
+        if span is None or span[0] != start or span[2] not in (None, size):
+            raise ContentError(f"{answer.shown}: another range than from {start} of {size}", status=206)
+    if answer.length is not None and answer.length != size - start:
+        raise ContentError(f"{answer.shown}: {answer.length} bytes, not {size - start}", status=answer.status)
+
+
+def refuse_commit(answer: Answer, digest: Digest) -> None:
+    """Raise where an upload was not committed as ``digest``."""
+    if answer.status not in (201, 204):
+        raise refused(answer)
+    if wire.contradicts(answer.header("Docker-Content-Digest"), digest):
+        raise ContentError(f"{answer.shown}: committed as another blob", status=answer.status)
