@@ -91,6 +91,14 @@ class Network:
             help="It mounts only what a committed manifest refers to, as ECR does. Repeatable.",
         ),
     ] = ()
+    max_wait: Annotated[
+        float,
+        Parameter(
+            metavar="SECONDS",
+            validator=Number(gte=0),
+            help="The longest pause a registry may ask for; requests told to wait longer fail at once.",
+        ),
+    ] = 600.0
     no_cache: Annotated[
         bool,
         Parameter(

@@ -97,6 +97,7 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
             credentials=credentials,
             clock=clock,
             jobs=network.jobs,
+            max_wait=network.max_wait,
             plain_http=network.plain(),
             warn=warn,
         )
