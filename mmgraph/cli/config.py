@@ -17,18 +17,18 @@ from mmgraph.names import Registry, quote
 
 NAME: Final = "mmgraph.toml"
 _LIMIT: Final = 1 << 20
-_REGISTRY_KEYS: Final = ("anonymous", "plain-http", "mount-after-manifest")
+_SWITCHES: Final = ("anonymous", "plain-http", "mount-after-manifest", "insecure")
+_HOSTS: Final = ("trust-realm", "trust-upload-host")
+_VALUES: Final[dict[str, tuple[str, type | tuple[type, ...], str]]] = {
+    "ca": ("registry-ca", str, "a file"),
+    "jobs": ("registry-jobs", int, "a number"),
+    "requests-per-second": ("requests-per-second", (int, float), "a number"),
+}
+"""What a registry's table can hold with a value: its option, the value's type, and that type in words."""
 _COMMON: Final = frozenset(
     {
-        *(
-            "jobs",
-            "authfile",
-            "anonymous",
-            "plain-http",
-            "mount-after-manifest",
-            "no-cache",
-            "require-platforms",
-        ),
+        *("jobs", "authfile", "anonymous", "plain-http", "mount-after-manifest", "no-cache"),
+        *("require-platforms", "ca", "insecure", "trust-realm", "trust-upload-host"),
         *("color", "max-failures", "keep-going"),
     }
 )
@@ -81,21 +81,35 @@ def _commands(app: App) -> set[str]:
 
 
 def _of_registries(tables: Any) -> dict[str, list[str]]:
-    """Turn ``[registry."HOST"]`` tables of switches into options that list registries."""
+    """Turn ``[registry."HOST"]`` tables into options that list registries, alone or with ``=`` and a value."""
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise SpecError(f'{NAME}: write tables for registries: [registry."HOST"]')
-    found: dict[str, list[str]] = {key: [] for key in _REGISTRY_KEYS}
+    found: dict[str, list[str]] = {}
     for name, table in tables.items():
         Registry.parse(name)
         for key, value in table.items():
-            if key not in _REGISTRY_KEYS:
-                known = ", ".join(_REGISTRY_KEYS)
-                raise SpecError(f"{NAME}: {quote(key)} cannot be said of a registry yet: {known} can")
-            if not isinstance(value, bool):
-                raise SpecError(f"{NAME}: {key} of {quote(name)} is true or false")
-            if value:
-                found[key].append(name)
+            option, entries = _of_registry(name, key, value)
+            found.setdefault(option, []).extend(entries)
     return found
+
+
+def _of_registry(name: str, key: str, value: Any) -> tuple[str, list[str]]:
+    """Return what one line of a registry's table becomes: an option and its entries."""
+    if key in _SWITCHES:
+        if not isinstance(value, bool):
+            raise SpecError(f"{NAME}: {key} of {quote(name)} is true or false")
+        return key, [name] if value else []
+    if key in _HOSTS:
+        if not all(isinstance(host, str) for host in _list(value)):
+            raise SpecError(f"{NAME}: {key} of {quote(name)} is a host, or a list of hosts")
+        return key, [f"{name}={host}" for host in _list(value)]
+    if key in _VALUES:
+        option, kind, words = _VALUES[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise SpecError(f"{NAME}: {key} of {quote(name)} is {words}")
+        return option, [f"{name}={value}"]
+    known = ", ".join((*_SWITCHES, *_HOSTS, *_VALUES))
+    raise SpecError(f"{NAME}: {quote(key)} cannot be said of a registry: {known} can")
 
 
 def _list(value: Any) -> list[Any]:

@@ -18,6 +18,9 @@ SpecsOrPlan = Annotated[
     str, Parameter(help="Files with copy specs, or one saved plan.", metavar="SPECS|PLAN", negative="")
 ]
 
+_OF_ONE = Parameter(metavar="REGISTRY=VALUE", negative="", show=False)
+"""What ``[registry."HOST"]`` in mmgraph.toml becomes."""
+
 Repair = Annotated[
     bool,
     Parameter(
@@ -82,6 +85,41 @@ class Network:
             metavar="REGISTRY", negative="", show_default=False, help="Speak to it without TLS. Repeatable."
         ),
     ] = ()
+    ca: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="Authorities to trust besides the system's, as PEM."),
+    ] = None
+    insecure: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="REGISTRY",
+            negative="",
+            show_default=False,
+            help="Speak TLS to it, but do not check its certificate. Repeatable.",
+        ),
+    ] = ()
+    trust_realm: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="REGISTRY=HOST",
+            negative="",
+            show_default=False,
+            help="Send the registry's credentials to the token service at HOST[:PORT]. Repeatable.",
+        ),
+    ] = ()
+    trust_upload_host: Annotated[
+        tuple[str, ...],
+        Parameter(
+            metavar="REGISTRY=HOST",
+            negative="",
+            show_default=False,
+            help="The registry may keep blobs at HOST[:PORT], though that is no public address; without"
+            " credentials. Repeatable.",
+        ),
+    ] = ()
+    registry_ca: Annotated[tuple[str, ...], _OF_ONE] = ()
+    registry_jobs: Annotated[tuple[str, ...], _OF_ONE] = ()
+    requests_per_second: Annotated[tuple[str, ...], _OF_ONE] = ()
     mount_after_manifest: Annotated[
         tuple[str, ...],
         Parameter(
@@ -113,6 +151,10 @@ class Network:
     def strangers(self) -> frozenset[Registry]:
         """The registries of ``--anonymous``; raises ``SpecError``."""
         return frozenset(map(Registry.parse, self.anonymous))
+
+    def unchecked(self) -> frozenset[Registry]:
+        """The registries of ``--insecure``; raises ``SpecError``."""
+        return frozenset(map(Registry.parse, self.insecure))
 
     def committed_only(self) -> frozenset[Registry]:
         """The registries of ``--mount-after-manifest``; raises ``SpecError``."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from mmgraph.cache import DiskCache, MemoryCache, default_path
 from mmgraph.cli.options import Colour, Network
 from mmgraph.cli.output import wants_colour
+from mmgraph.cli.routes import allowances, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
@@ -100,7 +101,11 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
             max_wait=network.max_wait,
             plain_http=network.plain(),
             warn=warn,
+            allowances=allowances(network),
+            routes=routes(network, os.environ, warn),
         )
+        for registry in sorted(network.unchecked()):
+            warn(f"the certificate of {registry} is not checked (--insecure)")
         cache = MemoryCache() if network.no_cache else DiskCache(default_path(os.environ), warn)
         try:
             async with client:

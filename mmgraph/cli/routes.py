@@ -1,0 +1,63 @@
+"""What the options say of reaching registries, as the values that the client takes. Decides nothing."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from mmgraph.cli.options import Network
+from mmgraph.errors import SpecError
+from mmgraph.names import Registry, quote
+from mmgraph.registry.gate import Allowance
+from mmgraph.registry.origins import Opening, Trust
+from mmgraph.registry.proxies import Proxies
+from mmgraph.registry.sessions import Routes
+from mmgraph.registry.tls import Tls
+
+
+def routes(network: Network, environ: Mapping[str, str], warn: Callable[[str], None]) -> Routes:
+    """Return how hosts are reached; raises ``SpecError``."""
+    trust = Trust(
+        tuple(Opening.parse(text, "--trust-realm") for text in network.trust_realm),
+        tuple(Opening.parse(text, "--trust-upload-host") for text in network.trust_upload_host),
+    )
+    tls = Tls(
+        environ,
+        authority=network.ca,
+        authorities={name: Path(file) for name, file in _pairs(network.registry_ca, "--registry-ca")},
+        insecure=network.unchecked(),
+        warn=warn,
+    )
+    return Routes(tls, Proxies(environ), trust)
+
+
+def allowances(network: Network) -> dict[Registry, Allowance]:
+    """Return what differs at single registries; raises ``SpecError``."""
+    jobs = {
+        name: int(_number(text, "--registry-jobs", 1024))
+        for name, text in _pairs(network.registry_jobs, "--registry-jobs")
+    }
+    paces = {
+        name: _number(text, "--requests-per-second", 10_000)
+        for name, text in _pairs(network.requests_per_second, "--requests-per-second")
+    }
+    return {name: Allowance(jobs.get(name), paces.get(name)) for name in jobs.keys() | paces.keys()}
+
+
+def _pairs(texts: Iterable[str], option: str) -> Iterator[tuple[Registry, str]]:
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not value:
+            raise SpecError(f"{option} {quote(text)}: write REGISTRY=VALUE")
+        yield Registry.parse(name), value
+
+
+def _number(text: str, option: str, most: int) -> float:
+    whole = option == "--registry-jobs"
+    try:
+        value = float(int(text)) if whole else float(text)
+    except ValueError:
+        value = 0.0
+    if not (1 if whole else 0.001) <= value <= most:
+        raise SpecError(
+            f"{option} {quote(text)}: write {'a whole number' if whole else 'a number'} up to {most}"
+        )
+    return value
