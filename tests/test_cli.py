@@ -42,10 +42,12 @@ async def test_help_imports_nothing_heavy(command: Command) -> None:
     assert "heavy [] 0" in (await end(process)).out
 
 
-@pytest.mark.parametrize("name", ["plan", "apply", "graph", "serve", "schema"])
+@pytest.mark.parametrize(
+    "name", ["plan", "apply", "graph", "verify", "serve", "schema", "auth", "auth check"]
+)
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What it does, and a line to copy."""
-    main([name, "--help"])
+    main([*name.split(), "--help"])
     assert f"Example: mmgraph {name}" in " ".join(capsys.readouterr().out.split())
 
 

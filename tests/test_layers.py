@@ -97,7 +97,8 @@ LAYERS: Final = {
     ),
     "registry.client": _room(
         7,
-        "registry.wire registry.credentials registry.auth registry.gate registry.bodies registry.retries registry.connection"
+        "registry.wire registry.credentials registry.auth registry.gate registry.bodies registry.retries"
+        " registry.connection"
         " registry.policy registry.refusals registry.quota registry.origins registry.tls registry.proxies"
         " registry.sessions",
     ),

@@ -64,6 +64,18 @@ registry. Exits 0 where all is whole, 2 where something is missing.
 
 Example: mmgraph verify specs.json --format specs --out broken.json
 """
+_AUTH: Final = """Check the logins that a set needs.
+
+Example: mmgraph auth check specs.json
+"""
+_CHECK: Final = """Say which login applies to each registry of a set, and whether it is taken.
+
+Asks each registry for a token, or shows it user and password: to pull where the set reads, to push where it
+writes. One repository stands for all that have the same login. Writes to no registry, and shows no secret.
+Exits 0 where all will do, 1 where something will not.
+
+Example: mmgraph auth check specs.json --format json | jq .ok
+"""
 _COMMANDS: Final = (
     ("plan", "[SPECS...]", _PLAN),
     ("apply", "[SPECS... | PLAN]", _APPLY),
@@ -95,6 +107,14 @@ for _rank, (_command, _usage, _summary) in enumerate(_COMMANDS):
         help_epilogue="",
         sort_key=_rank,
     )
+_auth = App(name="auth", help=_AUTH, help_epilogue="", sort_key=len(_COMMANDS))
+_auth.command(
+    "mmgraph.cli.auth:check",
+    name="check",
+    usage="Usage: mmgraph auth check [OPTIONS] [SPECS...]",
+    help=_CHECK,
+)
+app.command(_auth)
 
 
 @app.meta.default

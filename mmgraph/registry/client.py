@@ -136,10 +136,7 @@ class Client:
         return self._wire.retries
 
     async def authorize(self, repository: Repository, *, push: bool) -> Grant:
-        """Ask the registry whether it lets us in to pull from ``repository`` or push to it, changing nothing.
-
-        Raises what a request for it would be refused with; what is not asked for cannot be told.
-        """
+        """Ask the registry whether it lets us in to pull or ``push``, changing nothing; raises where it does not."""
         scopes = wire.push_scopes(repository) if push else wire.pull_scopes(repository)
         call = Call(Operation.PING, repository, "/v2/", scopes)
         answer = await self._wire.ask(call)
