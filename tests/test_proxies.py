@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mmgraph.errors import NetworkError, RegistryError, SpecError
 from mmgraph.names import Registry, Repository
@@ -116,6 +118,15 @@ def test_a_proxys_password_is_no_part_of_its_url() -> None:
     expected = ("http://proxy:3128", "Basic bWU6cEBzcw==", False)
     assert proxy.authorization is not None
     assert expected == (proxy.url, proxy.authorization.reveal(), "bWU6" in repr(proxy))
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_variables_raise_only_what_is_declared(proxy: str, no_proxy: str) -> None:
+    """Any text in the environment is a proxy, an exception, or a SpecError."""
+    try:
+        Proxies({"HTTPS_PROXY": proxy, "NO_PROXY": no_proxy}).find(wire.origin("https://a.example.com/"))
+    except SpecError:
+        return
 
 
 # On the wire

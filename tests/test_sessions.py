@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
-from mmgraph.errors import RegistryError
+from mmgraph.errors import ContentError, RegistryError
 from mmgraph.names import Registry, Repository
+from mmgraph.registry import wire
 from mmgraph.registry.origins import Opening, Trust
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.sessions import Routes
@@ -74,8 +78,8 @@ async def test_a_realm_elsewhere_is_asked_without_credentials(tmp_path: Path) ->
     warnings: list[str] = []
     async with Raw(script(TOKEN)) as tokens, Raw(registry(f"http://{tokens.address}/t")) as server:
         login = logged_in(server, tmp_path)
-        async with plain(server, credentials=login, warn=warnings.append) as wire:
-            await wire.resolve(at(server), "v1")
+        async with plain(server, credentials=login, warn=warnings.append) as remote:
+            await remote.resolve(at(server), "v1")
         assert ([False], True) == (
             saw(tokens),
             f"--trust-realm {server.address}={tokens.address} " in "".join(warnings),
@@ -86,8 +90,8 @@ async def test_a_trusted_realm(tmp_path: Path) -> None:
     """--trust-realm sends the password there."""
     async with Raw(script(TOKEN)) as tokens, Raw(registry(f"http://{tokens.address}/t")) as server:
         trust = Trust(realms=(Opening.parse(f"{server.address}={tokens.address}", "--trust-realm"),))
-        async with plain(server, credentials=logged_in(server, tmp_path), routes=routes(trust)) as wire:
-            await wire.resolve(at(server), "v1")
+        async with plain(server, credentials=logged_in(server, tmp_path), routes=routes(trust)) as remote:
+            await remote.resolve(at(server), "v1")
     assert [True] == saw(tokens)
 
 
@@ -100,9 +104,9 @@ async def test_a_token_request_is_not_redirected(tmp_path: Path) -> None:
             await request.read()
             return move if request.target.startswith("/t") else challenge("/t")
 
-        async with Raw(handle) as server, plain(server, credentials=logged_in(server, tmp_path)) as wire:
+        async with Raw(handle) as server, plain(server, credentials=logged_in(server, tmp_path)) as remote:
             with pytest.raises(RegistryError, match=r"redirects to http://[0-9.:]+/t\?sig=\*\*\*; nothing"):
-                await wire.resolve(at(server), "v1")
+                await remote.resolve(at(server), "v1")
         assert not other.requests
 
 
@@ -123,9 +127,9 @@ async def test_a_token_request_is_not_redirected(tmp_path: Path) -> None:
 async def test_a_realm_where_nobody_goes(realm: str, message: str) -> None:
     """Metadata services and the like are asked nothing, by address, odd spelling or name."""
     lookup = names({"rebound.example.com": "169.254.169.254", "inner.example.com": "169.254.1.1"})
-    async with Raw(registry(realm)) as server, plain(server, routes=routes(lookup=lookup)) as wire:
+    async with Raw(registry(realm)) as server, plain(server, routes=routes(lookup=lookup)) as remote:
         with pytest.raises(RegistryError, match=message):
-            await wire.resolve(at(server), "v1")
+            await remote.resolve(at(server), "v1")
 
 
 # Redirects
@@ -138,17 +142,17 @@ async def test_authorization_does_not_come_back(tmp_path: Path) -> None:
         first = answer(401, www_authenticate="Basic realm=x")
         async with Raw(script(first, away, answer(200, SHORT))) as server:
             other._handler = script(answer(307, location=f"http://{server.address}/back"))
-            async with plain(server, credentials=logged_in(server, tmp_path)) as wire:
-                assert SHORT == await read(wire, at(server), SHORT)
+            async with plain(server, credentials=logged_in(server, tmp_path)) as remote:
+                assert SHORT == await read(remote, at(server), SHORT)
         assert ([False, True, False], [False]) == (saw(server), saw(other))
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "metadata", "0.0.0.0", "127.1", "[::ffff:a9fe:a9fe]"])
 async def test_a_redirect_where_nobody_goes(host: str) -> None:
     """A redirect to a metadata service or to no host at all is refused, and nothing allows it."""
-    async with Raw(script(answer(307, location=f"http://{host}/b"))) as server, plain(server) as wire:
+    async with Raw(script(answer(307, location=f"http://{host}/b"))) as server, plain(server) as remote:
         with pytest.raises(RegistryError, match=r"redirects to .*; nothing allows that"):
-            await read(wire, at(server), SHORT)
+            await read(remote, at(server), SHORT)
 
 
 async def test_one_registrys_connections_are_not_anothers() -> None:
@@ -162,10 +166,10 @@ async def test_one_registrys_connections_are_not_anothers() -> None:
             Raw(script(answer(307, location=place))) as other,
             client(
                 plain_http=[Registry(one.address), Registry(other.address)], routes=routes(lookup=lookup)
-            ) as wire,
+            ) as remote,
         ):
             for server in (one, other):
-                assert SHORT == await read(wire, at(server), SHORT)
+                assert SHORT == await read(remote, at(server), SHORT)
         assert 2 == storage.connections
 
 
@@ -190,9 +194,9 @@ async def test_an_upload_elsewhere(tmp_path: Path) -> None:
         target = "/u/a%2Fb?X-Sig=%7E%3A+=="
         async with (
             Raw(opening(f"http://{storage.address}{target}")) as server,
-            plain(server, credentials=logged_in(server, tmp_path)) as wire,
+            plain(server, credentials=logged_in(server, tmp_path)) as remote,
         ):
-            await push(wire, at(server), SHORT)
+            await push(remote, at(server), SHORT)
         (put,) = storage.requests
         assert (f"PUT {target}&digest={digest_of(SHORT)}", SHORT) == (storage.seen[0], put.body)
         expected = {"host", "accept-encoding", "user-agent", "content-type", "content-length", "accept"}
@@ -203,10 +207,10 @@ async def test_an_upload_where_nobody_goes(tmp_path: Path) -> None:
     """An upload to a metadata service is refused, and no byte leaves."""
     async with (
         Raw(opening("http://169.254.169.254/u")) as server,
-        plain(server, credentials=logged_in(server, tmp_path)) as wire,
+        plain(server, credentials=logged_in(server, tmp_path)) as remote,
     ):
         with pytest.raises(RegistryError, match=r"sends the upload to http://169\.254\.169\.254:80, which"):
-            await push(wire, at(server), SHORT)
+            await push(remote, at(server), SHORT)
 
 
 async def test_an_upload_inside(authority: Authority) -> None:
@@ -241,9 +245,32 @@ async def _push_public(
         environ = {"HTTP_PROXY": f"http://{proxy.address}", "NO_PROXY": "storage.example.net"}
         tls = Tls({}, authority=authority.file, directories=())
         reached = Routes(tls, Proxies(environ), trust, names(addresses))
-        async with client(plain_http=[registry], routes=reached) as wire:
+        async with client(plain_http=[registry], routes=reached) as remote:
             try:
-                await push(wire, Repository(registry, "team/app"), SHORT)
+                await push(remote, Repository(registry, "team/app"), SHORT)
             except RegistryError as error:
                 return error
     return None
+
+
+# One reading of URLs
+
+
+@given(
+    st.sampled_from(["http", "https", "HTTPS"]),
+    st.text("aA0.-_:@[]%\\/?#!'x", max_size=24),
+    st.text("aA0.-_:@[]%\\/?#x", max_size=24),
+)
+def test_aiohttp_reads_a_url_as_the_rules_do(scheme: str, place: str, rest: str) -> None:
+    """Whatever passes as a URL has the same host and port for the rules as for what connects."""
+    url = f"{scheme}://{place}/{rest}"
+    try:
+        found = wire.origin(url)
+    except ContentError:
+        return
+    other = URL(url, encoded=True)
+    assert (found.scheme, found.host, found.port) == (
+        other.scheme,
+        (other.raw_host or "").removesuffix(".").lower(),
+        other.port,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from mmgraph.errors import NetworkError, SpecError
-from mmgraph.names import Registry
+from mmgraph.names import Registry, Repository
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
 from mmgraph.registry.wire import origin
 from tests.support.authority import Authority
+from tests.support.distribution import Distribution
 from tests.support.raw import Raw, Request, answer, script
 from tests.test_client import SHORT, digest_of, read
 from tests.test_connection import at, client
@@ -181,6 +183,42 @@ async def test_a_client_certificate_is_shown_to_nobody_else(authority: Authority
             [shows(request) for request in server.requests],
             [shows(request) for request in storage.requests],
         )
+
+
+def test_a_real_registry_that_demands_one(authority: Authority, tmp_path: Path) -> None:
+    """distribution with client certificates is spoken to with one, and without one is an error at once."""
+    certificate, key = authority.files(tmp_path, "127.0.0.1")
+    tls = {"certificate": str(certificate), "key": str(key), "clientcas": [str(authority.file)]}
+    with Distribution(settings={"http": {"tls": tls}}) as server:
+        repository = Repository(Registry(server.address), "team/app")
+        authority.client(copy(authority, tmp_path / "certs.d" / server.address))
+
+        async def find(directory: Path) -> object:
+            async with client(routes=routes(authority=authority.file, directories=[directory])) as wire:
+                return await wire.find(repository, "v1")
+
+        with pytest.raises(NetworkError, match=r"certs\.d holds them"):
+            asyncio.run(find(tmp_path / "none"))
+        assert None is asyncio.run(find(tmp_path / "certs.d"))
+
+
+async def test_a_registry_without_tls() -> None:
+    """Where no TLS is spoken, the message names the option for that."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def lookup(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        there = Repository(Registry(f"registry.example.com:{port}"), "team/app")
+        found = Routes(Tls({}, directories=()), Proxies({}), lookup=lookup)
+        async with client(routes=found) as wire:
+            with pytest.raises(NetworkError, match=r"no TLS is spoken there .* --plain-http"):
+                await wire.resolve(there, "v1")
 
 
 def test_contexts_are_made_once(authority: Authority) -> None:

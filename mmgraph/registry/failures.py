@@ -5,6 +5,9 @@ Owns the translation, once for all that touch a socket. Must not know what is as
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import aiohttp
 
 from mmgraph.errors import ContentError, MmgraphError, NetworkError
@@ -36,12 +39,36 @@ def shown(method: str, url: str) -> str:
     return f"{method} {wire.escape(wire.redact(url))}"
 
 
+_CLIENT_CERTIFICATE: Final = re.compile(
+    r"ALERT_(?:BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_(?:REQUIRED|EXPIRED|REVOKED|UNKNOWN))"
+)
+"""Alerts of a server that does not like ours, or has got none (TLS 1.3 tells after the handshake)."""
+_UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
+"""OpenSSL's X509_V_ERR_*: self-signed, or without a way to an authority that is trusted."""
+
+
+def _misfit(error: Exception) -> str:
+    """What is wrong with a certificate, and what helps where the registry is right."""
+    text = wire.escape(getattr(error, "verify_message", "") or str(error))
+    if getattr(error, "verify_code", 0) in _UNKNOWN_AUTHORITY:
+        return f"{text}; --ca FILE or certs.d/HOST trusts another authority"
+    return text
+
+
 def failed(method: str, url: str, error: BaseException) -> MmgraphError:
     """What an exception of aiohttp means for us."""
     where = shown(method, url)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return LimitedError(f"{where}: the certificate does not fit: {_misfit(error.certificate_error)}")
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        reason = wire.escape(getattr(error.os_error, "reason", None) or str(error.os_error))
+        return NoConnectionError(
+            f"{where}: no TLS is spoken there ({reason}); if the registry has none, say so with --plain-http"
+        )
+    if isinstance(error, OSError) and _CLIENT_CERTIFICATE.search(str(error)):
         return LimitedError(
-            f"{where}: the certificate does not fit: {wire.escape(str(error.certificate_error))}"
+            f"{where}: it wants another client certificate than it was shown, or any at all; certs.d holds them as"
+            " HOST/NAME.cert and HOST/NAME.key"
         )
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         return LimitedError(f"{where}: the proxy {error.host}:{error.port} cannot be reached")

@@ -36,3 +36,11 @@ class Authority:
         issued = self._ca.issue_cert("client@example.com")
         issued.cert_chain_pems[0].write_to_path(str(directory / f"{name}.cert"))
         issued.private_key_pem.write_to_path(str(directory / f"{name}.key"))
+
+    def files(self, home: Path, name: str) -> tuple[Path, Path]:
+        """Write a server's certificate and key."""
+        issued = self._ca.issue_cert(name)
+        certificate, key = home / "server.pem", home / "server.key"
+        certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(str(key))
+        return certificate, key

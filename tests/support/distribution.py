@@ -249,7 +249,8 @@ class Distribution:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=1)
         try:
             connection.request("GET", "/v2/", headers={"User-Agent": _AGENT})
-            return connection.getresponse().status in {200, 401} and self._alive()
+            # 400 is what a registry with TLS says to a client without.
+            return connection.getresponse().status in {200, 400, 401} and self._alive()
         except (OSError, http.client.HTTPException):
             return False
         finally:
