@@ -12,6 +12,7 @@ import functools
 import json
 import re
 from collections import Counter
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -38,6 +39,10 @@ _OTHER_NAMES: Final = {
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _SHOWN: Final = 50
 """Problems that a message has."""
+_NEAR: Final = 10
+"""Destinations that are suggested."""
+_NEAR_AMONG: Final = 10_000
+"""Destinations among which near ones are looked for: it is slow."""
 _BOM: Final = "\ufeff"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 
@@ -424,3 +429,31 @@ def _names(reference: Reference) -> Iterator[tuple[Repository, str]]:
 
 def _listed(platforms: Sequence[Platform]) -> str:
     return ", ".join(map(str, platforms)) or "all platforms"
+
+
+def matches(destination: Reference, pattern: str) -> bool:
+    """Whether a person means ``destination`` by ``pattern``, as ``--only`` and ``--focus`` take it.
+
+    It is the whole name in normal form, or what follows a ``/`` in it; either may be a glob.
+    """
+    forms = {f"/{destination}", f"/{destination.goal}"}
+    return any(form.endswith(f"/{pattern}") or fnmatchcase(form, f"*/{pattern}") for form in forms)
+
+
+def near_destinations(destinations: Sequence[Reference], pattern: str) -> str:
+    """A sentence's end with the destinations that were perhaps meant by ``pattern``, which matches none."""
+    depth = pattern.count("/")
+    names: dict[str, list[str]] = {}
+    for destination in destinations[:_NEAR_AMONG]:
+        text = str(destination)
+        names.setdefault("/".join(text.split("/")[-depth - 1 :]), []).append(text)
+    near = difflib.get_close_matches(pattern, names, n=_NEAR, cutoff=0.5)
+    full = [text for tail in near for text in names[tail]][:_NEAR]
+    if full:
+        return f"; near it are {', '.join(full)}"
+    some = [str(destination) for destination in destinations[:_NEAR]]
+    return (
+        f"; there are {', '.join(some)}{' and others' if len(destinations) > len(some) else ''}"
+        if some
+        else ""
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from mmgraph.closure import Image
 from mmgraph.errors import SpecError
-from mmgraph.evidence import Evidence
+from mmgraph.evidence import Evidence, Look
 from mmgraph.graph import Edge, Kind
 from mmgraph.plan import Plan, Planner
 from mmgraph.report import svg as svg_module
@@ -18,7 +18,7 @@ from mmgraph.report.dot import dot
 from mmgraph.report.drawing import label, quoted
 from mmgraph.report.svg import svg
 from tests.golden import expected
-from tests.golden.example import HOSTILE, MIB, Pool, example, spec
+from tests.golden.example import HOSTILE, MIB, Pool, example, hold, spec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def test_graphviz_draws_it_without_a_warning(plan: Plan, view: str) -> None:
 def test_unfolded_every_node_and_edge_is_drawn(plan: Plan) -> None:
     """Graphviz reads exactly the nodes of the graph, and for each edge an edge; digests are not taken for ports."""
     text = dot(plan, unfold=True)
-    names = {f"{node.kind} {node}" for node in plan.graph}
+    names = {f"{node.kind} {node}" for node in plan.graph} | {"failed mirror.example.com/team/gone:1"}
     outside = {name for name in drawn(text) if "/lib/base@" in name}
     assert names == set(drawn(text)) - outside
     assert plan.graph.edge_count() + 1 == len(json.loads(graphviz(text, "dot_json"))["edges"])
@@ -106,13 +106,13 @@ def test_attestations_are_named_for_what_they_attest(plan: Plan) -> None:
 def test_kinds_have_shapes_of_their_own(plan: Plan) -> None:
     """Blobs, manifests, indexes and tags can be told apart without reading."""
     shapes = {name.partition(" ")[0]: each["shape"] for name, each in drawn(dot(plan)).items()}
-    assert set(map(str, Kind)) == set(shapes)
+    assert {*map(str, Kind), "failed"} == set(shapes)
     assert 4 == len(set(shapes.values()))
 
 
 def test_a_focus_shows_its_tags_and_what_they_need_alone(plan: Plan) -> None:
     """Tags that were not asked for are left out."""
-    tags = [name for name in drawn(dot(plan, focus=["latest"])) if name.startswith("tag")]
+    tags = [name for name in drawn(dot(plan, focus=["app:latest"])) if name.startswith("tag")]
     assert ["tag mirror.example.com/library/app:latest"] == tags
 
 
@@ -123,7 +123,7 @@ def test_a_focus_shows_its_tags_and_what_they_need_alone(plan: Plan) -> None:
         ("app:1.1", 2),
         ("library/app:*", 3),
         ("backup.*", 1),
-        ("1.1", 2),
+        ("*:1.1", 2),
     ],
 )
 def test_a_focus_is_a_name_its_end_or_a_glob(plan: Plan, focus: str, count: int) -> None:
@@ -133,14 +133,38 @@ def test_a_focus_is_a_name_its_end_or_a_glob(plan: Plan, focus: str, count: int)
 
 def test_an_unknown_focus_names_near_ones(plan: Plan) -> None:
     """A misspelled name is an error that says what may have been meant."""
-    with pytest.raises(SpecError, match=r'no destination is named "ap:1\.1"; near it are app:1\.1'):
+    near = r"near it are mirror\.example\.com/library/app:1\.1, backup\.example\.com:5000/app:1\.1, mirror"
+    with pytest.raises(SpecError, match=rf'no destination is named "ap:1\.1"; {near}'):
         dot(plan, focus=["ap:1.1"])
 
 
-def test_a_focus_on_what_failed_says_why(plan: Plan) -> None:
-    """A spec that cannot be planned has no graph, and its cause is told without its controls."""
-    with pytest.raises(SpecError, match=r"team/gone:1 is in no graph, .*denied: \\x1b"):
-        dot(plan, focus=["gone:1"])
+@pytest.mark.parametrize("view", [{"focus": ["gone:1"]}, {}, {"collapse": True}])
+def test_what_failed_is_drawn_with_its_cause(plan: Plan, view: dict[str, Any]) -> None:
+    """A picture without it would be of another set; its cause is told without its controls."""
+    text = dot(plan, **view)
+    failed = [each["label"] for name, each in drawn(text).items() if name.startswith("failed")]
+    assert [True] == [label.startswith(r"failed :1\ndenied: \\x1b[31m") for label in failed]
+    assert '<font color="#c62828">&#9632;</font> failed' in text
+
+
+@pytest.mark.parametrize("collapse", [False, True])
+def test_repositories_say_where_their_images_come_from(plan: Plan, collapse: bool) -> None:
+    """In their titles, and each tag in its tooltip."""
+    text = dot(plan, collapse=collapse)
+    assert r'label="library/app\nfrom docker.io/library/app"' in text
+    assert r"from docker.io/library/app:1.1" in text
+
+
+def test_what_looks_the_same_is_one_entry_of_the_legend(plan: Plan) -> None:
+    """Two grey squares with different words would make one look for the difference."""
+    assert '<font color="#9e9e9e">&#9632;</font> present, unchanged' in dot(plan)
+
+
+def test_a_focus_tells_the_shown_from_the_whole(plan: Plan) -> None:
+    """The bill is that of the whole plan, also below a part of it."""
+    assert 'Shown: 1 of 7 specs.</td></tr><tr><td align="left">Whole plan: 4 to copy' in dot(
+        plan, focus=["tool:2"]
+    )
 
 
 def test_collapsed_images_say_what_they_bring(plan: Plan) -> None:
@@ -150,6 +174,28 @@ def test_collapsed_images_say_what_they_bring(plan: Plan) -> None:
     assert 5 == len(images)
     shown = "create :1.1\\nmove :latest\\nupload 35.1 MiB, present 29.0 MiB\\n"
     assert 1 == sum(each.startswith(shown) for each in images)
+
+
+def test_collapsed_a_moved_tag_says_what_it_was(plan: Plan) -> None:
+    """With what the move brings and takes, and what the spec lists and the source lacks."""
+    labels = [each["label"] for each in drawn(dot(plan, collapse=True)).values()]
+    changes = r"\nwas sha256:efeb49bce50e\n+linux/arm64\n-linux/s390x\n"
+    assert [1, 2] == [sum(part in label for label in labels) for part in (changes, r"\nlacks linux/")]
+
+
+def test_collapsed_what_is_unchanged_is_one_small_node_a_repository() -> None:
+    """Who reviews a change need not read what stays."""
+    pool, evidence = Pool(), Evidence()
+    roots = [pool.manifest((f"config {number}", 1)) for number in range(12)]
+    planner = Planner(evidence, pool.documents)
+    for number, root in enumerate(roots):
+        wanted = spec(f"a/b:{number}", f"c.example/d:{number}")
+        hold(evidence, pool, "c.example/d", root, "seen")
+        evidence.looks[wanted.destination.repository, str(number)] = Look(root, 0.0)
+        planner.add(Image(wanted, root, root))
+    assert ["12 unchanged"] == [
+        each["label"] for each in drawn(dot(planner.finish(), collapse=True)).values()
+    ]
 
 
 @pytest.mark.parametrize(

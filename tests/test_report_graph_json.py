@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from mmgraph.errors import SpecError
 from mmgraph.plan import Plan
-from mmgraph.report.graph_json import graph_json
+from mmgraph.report.graph_json import graph_json, schema
 from tests.golden import expected
 from tests.golden.example import example
 
@@ -46,3 +47,20 @@ def test_a_focus_keeps_what_its_tags_need(plan: Plan) -> None:
     ids = {node["id"] for node in document["nodes"]}
     assert {"backup.example.com:5000"} == {node["registry"] for node in document["nodes"]}
     assert {edge["from"] for edge in document["edges"]} <= ids
+
+
+def test_a_focus_on_what_failed_says_why(plan: Plan) -> None:
+    """A spec that cannot be planned has no nodes, and its cause is told without its controls."""
+    with pytest.raises(
+        SpecError, match=r"is in no graph, since it cannot be planned: .*gone:1: denied: \\x1b"
+    ):
+        graph_json(plan, focus=["gone:1"])
+
+
+def test_the_schema_has_every_field(plan: Plan) -> None:
+    """Of the document, its nodes and its bill."""
+    properties = schema()["properties"]
+    document = json.loads(graph_json(plan))
+    fields = {field for node in document["nodes"] for field in node}
+    assert document.keys() == properties.keys()
+    assert fields <= properties["nodes"]["items"]["properties"].keys()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmgraph.names import Platform, Reference
-from mmgraph.specs import CopySpec, Origin, SpecErrors, read_specs, schema
+from mmgraph.specs import CopySpec, Origin, SpecErrors, matches, near_destinations, read_specs, schema
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER_DIGEST = "sha256:" + "cd" * 32
@@ -414,3 +414,37 @@ def test_a_message_has_fifty_problems_and_the_count() -> None:
         read(*({"src": "a"} for _ in range(1000)))
     assert (51, 1000) == (len(str(caught.value).splitlines()), len(caught.value.problems))
     assert str(caught.value).endswith("\nand 950 more problems, 1000 in all")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("host.example:5000/team/app:v1", True),
+        (f"host.example:5000/team/app:v1@{DIGEST}", True),
+        ("app:v1", True),
+        ("team/app:v1", True),
+        ("*/team/*", True),
+        ("team/*", True),
+        ("host.*", True),
+        ("v1", False),
+        ("pp:v1", False),
+        ("app", False),
+        ("[::1]:5000/app:v1", False),
+    ],
+)
+def test_a_destination_is_meant_by_its_name_its_end_or_a_glob(pattern: str, expected: bool) -> None:
+    """--only and --focus speak one language."""
+    destination = Reference.parse(f"host.example:5000/team/app:v1@{DIGEST}")
+    assert expected == matches(destination, pattern)
+
+
+def test_a_destination_on_an_ipv6_host_is_meant_by_its_name() -> None:
+    """Brackets are no glob where the whole name is written."""
+    assert matches(Reference.parse("[::1]:5000/app:v1"), "[::1]:5000/app:v1")
+
+
+def test_near_destinations_are_ten_at_most_and_written_in_full() -> None:
+    """So that one can be copied."""
+    names = [Reference.parse(f"host.example/app:v{number}") for number in range(30)]
+    near = near_destinations(names, "ap:v1").removeprefix("; near it are ").split(", ")
+    assert (10, True) == (len(near), all(name.startswith("host.example/app:v") for name in near))

@@ -9,9 +9,11 @@ from mmgraph.cli import DONE, FAILED, INTERRUPTED
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
 
     from mmgraph.cli.session import Looks, Session
+    from mmgraph.events import Event, Reporter
     from mmgraph.plan import Plan
     from mmgraph.specs import CopySpec
     from mmgraph.staleness import Stale
@@ -41,16 +43,13 @@ def apply(
     look: Look = LOOK,
 ) -> int:
     """Carry out specs or a saved plan."""
-    import asyncio
     import sys
-    from collections import Counter
 
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, wants_colour, width
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
-    from mmgraph.events import Event, Finished
     from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
     from mmgraph.report.summary import lacking_text, summary_text
@@ -60,26 +59,18 @@ def apply(
     if repair and isinstance(chosen, Plan):
         raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
 
-    ends: Counter[str] = Counter()
-    total = 0
+    heard = _Heard()
 
     async def work(interrupts: Interrupts) -> int:
         account = None
-
-        def tell(event: Event) -> None:
-            if isinstance(event, Finished):
-                ends[event.outcome] += 1
-            session.view(event)
-
         async with open_session(network, look.color) as session:
             made, looks, stale = await _prepared(session, chosen, selection, exact=dry_run, repair=repair)
-            nonlocal total
-            total = len(made.goals)
             todo = made.changes or made.count(Result.FAILED)
             if todo and not stale and not dry_run:
                 session.view.begin(made)
+                heard.view, heard.total = session.view, len(made.goals)
                 execution = Execution(
-                    made, session.client, session.clock, tell, looks, max_failures=max_failures
+                    made, session.client, session.clock, heard, looks, max_failures=max_failures
                 )
                 interrupts.drain = execution.drain
                 account = await execution.run()
@@ -102,20 +93,44 @@ def apply(
             return DONE
         return INTERRUPTED if interrupts.count else FAILED
 
-    async def stoppable(interrupts: Interrupts) -> int:
+    return run(lambda interrupts: heard.watch(work(interrupts)))
+
+
+class _Heard:
+    """Hands events on to ``view``, and counts the ends of specs for a run that is stopped at once."""
+
+    def __init__(self) -> None:
+        self.view: Reporter | None = None
+        self.total = 0
+        self._ends: dict[str, int] = {}
+
+    def __call__(self, event: "Event") -> None:
+        outcome = getattr(event, "outcome", None)
+        if outcome is not None:
+            self._ends[outcome] = self._ends.get(outcome, 0) + 1
+        if self.view is not None:
+            self.view(event)
+
+    async def watch(self, work: "Coroutine[Any, Any, int]") -> int:
+        """Do ``work``; where it is stopped at once after it has begun to copy, say how far it came."""
+        import asyncio
+
+        from mmgraph.cli.output import say
+
         try:
-            return await work(interrupts)
+            return await work
         except asyncio.CancelledError:
-            if interrupts.drain is not None:  # else there was no plan yet
-                done = sum(ends[outcome] for outcome in ("created", "moved", "unchanged"))
-                say(
-                    f"copied {ends['created']}, moved {ends['moved']}, unchanged {ends['unchanged']},"
-                    f" failed {ends['failed']}, and {total - done - ends['failed']} not done:"
-                    " run the same command again to go on"
-                )
+            if self.total:
+                say(self._line())
             raise
 
-    return run(stoppable)
+    def _line(self) -> str:
+        counts = [self._ends.get(outcome, 0) for outcome in ("created", "moved", "unchanged", "failed")]
+        created, moved, unchanged, failed = counts
+        return (
+            f"copied {created}, moved {moved}, unchanged {unchanged}, failed {failed},"
+            f" and {self.total - sum(counts)} not done: run the same command again to go on"
+        )
 
 
 async def _prepared(

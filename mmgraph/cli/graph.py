@@ -12,19 +12,26 @@ from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, Sp
 def graph(
     *specs: SpecsOrPlan,
     format: Annotated[  # noqa: A002
-        Literal["dot", "json", "svg"], Parameter(help="svg needs the program dot of Graphviz.")
-    ] = "dot",
+        Literal["dot", "json", "svg"] | None,
+        Parameter(
+            show_default=False,
+            help="svg needs the program dot of Graphviz. By default what the name of --out ends in, else dot.",
+        ),
+    ] = None,
     focus: Annotated[
         tuple[str, ...],
         Parameter(
-            metavar="TAG",
+            metavar="GLOB",
             negative="",
             show_default=False,
-            help="Only this destination and what it needs. Repeatable.",
+            help="Only these destinations and what they need, such as 'team/app:v1'; as --only. Repeatable.",
         ),
     ] = (),
     collapse: Annotated[
-        bool, Parameter(negative="", show_default=False, help="Draw the blobs of each manifest as one node.")
+        bool, Parameter(negative="", show_default=False, help="Draw each image as one node.")
+    ] = False,
+    all: Annotated[  # noqa: A002
+        bool, Parameter(negative="", show_default=False, help="Draw every blob by itself.")
     ] = False,
     out: Annotated[Path | None, Parameter(metavar="FILE", help="Write there instead.")] = None,
     selection: Selection = ALL,
@@ -36,9 +43,15 @@ def graph(
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, write
     from mmgraph.cli.session import open_session
+    from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
     from mmgraph.report.words import safe
 
+    form = _form(format, out)
+    if form == "json" and (collapse or all):
+        raise SpecError("--collapse and --all are for pictures: json has every node")
+    if collapse and all:
+        raise SpecError("--collapse draws no blobs, and --all every one: leave one out")
     chosen = load(specs, selection)
 
     async def work(_: Interrupts) -> int:
@@ -60,17 +73,28 @@ def graph(
         return FAILED if made.count(Result.FAILED) else DONE
 
     def draw(made: Plan) -> bytes:
-        if format == "json":
+        if form == "json":
             from mmgraph.report.graph_json import graph_json
 
             return graph_json(made, focus=focus)
         from mmgraph.report.dot import dot
 
-        drawn = dot(made, focus=focus, collapse=collapse)
-        if format == "svg":
+        drawn = dot(made, focus=focus, collapse=collapse, unfold=all)
+        if form == "svg":
             from mmgraph.report.svg import svg
 
             return svg(drawn)
         return drawn.encode()
 
     return run(work)
+
+
+def _form(given: str | None, out: Path | None) -> str:
+    """The format: as given, or by the name of the file. Raises ``SpecError`` where they contradict each other."""
+    from mmgraph.errors import SpecError
+    from mmgraph.names import quote
+
+    named = {".svg": "svg", ".json": "json", ".dot": "dot", ".gv": "dot"}.get(out.suffix if out else "")
+    if given is not None and named is not None and given != named:
+        raise SpecError(f"--out {quote(str(out))} is the name of {named}, and --format says {given}")
+    return given or named or "dot"

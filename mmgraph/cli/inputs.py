@@ -4,7 +4,6 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ from mmgraph.errors import SpecError
 from mmgraph.names import quote
 from mmgraph.plan import Plan
 from mmgraph.saved import SIZE_LIMIT, is_saved, read
-from mmgraph.specs import CopySpec, read_specs
+from mmgraph.specs import CopySpec, matches, near_destinations, read_specs
 
 DEFAULT: Final = Path("specs.json")
 
@@ -56,23 +55,20 @@ def load_specs(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ..
 
 
 def narrow(specs: tuple[CopySpec, ...], only: Sequence[str]) -> tuple[CopySpec, ...]:
-    """Return the specs whose destination, written in full, matches a glob; all where there are none."""
+    """Return the specs whose destination one of ``only`` means; all where there are none. Each must mean one."""
     if not only:
         return specs
     matched: set[str] = set()
     kept = []
     for spec in specs:
-        forms = {str(spec.destination), str(spec.destination.goal)}
-        fitting = [glob for glob in only if any(fnmatchcase(form, glob) for form in forms)]
+        fitting = [pattern for pattern in only if matches(spec.destination, pattern)]
         matched.update(fitting)
         if fitting:
             kept.append(spec)
-    for glob in only:
-        if glob not in matched:
-            raise SpecError(
-                f"--only {quote(glob)} matches no destination: they are written in full,"
-                f" such as {specs[0].destination if specs else 'registry.example/app:1'}"
-            )
+    for pattern in only:
+        if pattern not in matched:
+            near = near_destinations([spec.destination for spec in specs], pattern)
+            raise SpecError(f"--only {quote(pattern)} matches no destination{near}")
     return tuple(kept)
 
 

@@ -11,16 +11,16 @@ import msgspec
 
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest, Registry, Repository
-from mmgraph.plan import Action, Goal, Plan, Step
-from mmgraph.report.drawing import attributes, cluster, document, label, look, quoted
+from mmgraph.plan import Action, Goal, Plan, Result, Step
+from mmgraph.report.drawing import FAILED, attributes, document, failure, label, look, quoted
 from mmgraph.report.focus import focused_goals, nodes_of
-from mmgraph.report.images import images_dot
-from mmgraph.report.outline import changes_of
+from mmgraph.report.images import clusters, images_dot
+from mmgraph.report.outline import changes_of, name_of
 from mmgraph.report.text import caption
 from mmgraph.report.words import size
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 _SHAPES = {Kind.BLOB: "box", Kind.MANIFEST: "note", Kind.INDEX: "folder", Kind.TAG: "cds"}
 _KEY = "Boxes are blobs, notes manifests, folders indexes, arrows tags. Dashed lines: mounted from there."
@@ -67,6 +67,7 @@ class _Drawing:
         self._unfold = unfold
         chosen = nodes_of(plan, goals)
         self._nodes = {node: None for node in plan.graph if node in chosen}
+        self._shown = goals
         self._goals = {goal.node: goal for goal in goals if goal.node is not None}
         self._dots: dict[Node, _Dot] = {}
         for group in self._groups():
@@ -77,13 +78,19 @@ class _Drawing:
     def text(self) -> str:
         drawn = [*self._distinct(), *dict.fromkeys(self._holders.values())]
         actions = {one.step.action for one in drawn}
-        used = [action for action in Action if action in actions]
-        by_place: dict[Registry, dict[Repository, list[_Dot]]] = {}
+        failed = [goal for goal in self._shown if goal.node is None and goal.result is Result.FAILED]
+        used = [*(action for action in Action if action in actions), *([FAILED] if failed else [])]
+        by_place: dict[Registry, dict[Repository, list[str]]] = {}
         for one in drawn:
             place = one.nodes[0].repository
-            by_place.setdefault(place.registry, {}).setdefault(place, []).append(one)
-        statements = [*self._clusters(by_place), *self._edges()]
-        return document([_KEY, *caption(self._plan, list(self._goals.values()))], used, statements)
+            by_place.setdefault(place.registry, {}).setdefault(place, []).append(self._node(one))
+        for goal in failed:
+            destination = goal.spec.destination
+            place = destination.repository
+            node = failure(f"failed {destination}", name_of(destination), goal.cause)
+            by_place.setdefault(place.registry, {}).setdefault(place, []).append(node)
+        statements = [*clusters(by_place, self._shown), *self._edges()]
+        return document([_KEY, *caption(self._plan, self._shown)], used, statements)
 
     # Which blobs are one
 
@@ -132,24 +139,18 @@ class _Drawing:
 
     # Statements
 
-    def _clusters(self, by_place: Mapping[Registry, Mapping[Repository, Sequence[_Dot]]]) -> Iterator[str]:
-        for registry, repositories in by_place.items():
-            inside: list[str] = []
-            for repository, drawn in repositories.items():
-                nodes = (statement for one in drawn for statement in self._node(one))
-                inside += cluster(str(repository), repository.path, nodes, line="#b0bec5", fill="#ffffff")
-            yield from cluster(registry, registry, inside, line="#90a4ae", fill="#fafafa")
-
-    def _node(self, one: _Dot) -> Iterator[str]:
+    def _node(self, one: _Dot) -> str:
         first = one.nodes[0]
+        goal = self._goals.get(first)
+        source = [f"from {goal.spec.source}"] if goal else []
         values = {
             "label": label(*self._words(one)),
             "shape": _SHAPES[first.kind],
-            "tooltip": label(*(f"{node.name}: {one.step.reason}" for node in one.nodes[:10])),
+            "tooltip": label(*(f"{node.name}: {one.step.reason}" for node in one.nodes[:10]), *source),
             **look(one.step.action),
             **({"margin": quoted("0.25,0.12")} if first.kind is Kind.TAG else {}),
         }
-        yield f"{quoted(one.id)} {attributes(values)}"
+        return f"{quoted(one.id)} {attributes(values)}"
 
     def _words(self, one: _Dot) -> list[str]:
         first, step = one.nodes[0], one.step

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from mmgraph.errors import SpecError
 from mmgraph.report.focus import focused_goals, nodes_of
+from mmgraph.report.words import safe
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from mmgraph.graph import Node
     from mmgraph.plan import Plan, Step
 
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_TEXT: Final = {"type": "string"}
 FORMAT_VERSION = "1.0"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
@@ -20,9 +24,13 @@ FORMAT_VERSION = "1.0"
 def graph_json(plan: Plan, *, focus: Collection[str] = ()) -> bytes:
     """The plan's graph: an edge's ``from`` comes before its ``to``; sizes are bytes.
 
-    ``focus`` as in ``dot``. Raises ``SpecError`` for a focus that names nothing.
+    ``focus`` as in ``dot``. Raises ``SpecError`` for a focus that names nothing, or only what cannot be planned.
     """
-    chosen = nodes_of(plan, focused_goals(plan, focus)) if focus else None
+    goals = focused_goals(plan, focus)
+    if focus and all(goal.node is None for goal in goals):
+        about = f"{goals[0].spec.destination}: {safe(goals[0].cause)}" if goals else ""
+        raise SpecError(f"what --focus names is in no graph, since it cannot be planned: {about}")
+    chosen = nodes_of(plan, goals) if focus else None
     nodes = [node for node in plan.graph if chosen is None or node in chosen]
     shown = set(nodes)
     bill = plan.bill
@@ -74,3 +82,43 @@ def _node(node: Node, step: Step) -> dict[str, object]:
         "mount_from": str(step.mount_from) if step.mount_from else None,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of ``mmgraph graph --format json``, version 1; fields may be added to it."""
+    node = {
+        "id": {"type": "string", "description": "What edges refer to."},
+        "kind": {"enum": ["blob", "manifest", "index", "tag"]},
+        "registry": _TEXT,
+        "repository": {"type": "string", "description": "The path, without the registry."},
+        "name": {"type": "string", "description": "The digest, or the tag."},
+        "action": {"enum": ["present", "mount", "upload", "put", "unchanged", "create", "move"]},
+        "reason": _TEXT,
+        "size": {**_COUNT, "description": "Bytes; tags have none."},
+        "platform": _TEXT,
+        "old": {"type": "string", "description": "The digest that a tag names now."},
+        "target": {"type": "string", "description": "The digest that a tag shall name."},
+        "source": {"type": "string", "description": "The repository that it is read from."},
+        "mount_from": {"type": "string", "description": "The repository that it is mounted from."},
+    }
+    edge = {"from": _TEXT, "to": _TEXT, "kind": {"enum": ["need", "mount"]}}
+    sums = ("naive", "present", "missing", "mounted", "shared", "saved", "uploaded", "downloaded")
+    requests = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _COUNT}}
+    always = ["id", "kind", "registry", "repository", "name", "action", "reason"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mmgraph graph",
+        "type": "object",
+        "required": ["format", "version", "nodes", "edges", "bill"],
+        "properties": {
+            "format": {"const": "mmgraph-graph"},
+            "version": {"type": "string", "pattern": r"^1\.[0-9]+$"},
+            "nodes": {"type": "array", "items": {"type": "object", "required": always, "properties": node}},
+            "edges": {"type": "array", "items": {"type": "object", "required": [*edge], "properties": edge}},
+            "bill": {
+                "type": "object",
+                "required": [*sums, "requests"],
+                "properties": {**dict.fromkeys(sums, _COUNT), "requests": requests},
+            },
+        },
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,8 +15,18 @@ import msgspec
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest, Repository
 from mmgraph.plan import Action, Goal, Plan, Result
-from mmgraph.report.drawing import attributes, cluster, document, label, look, quoted
-from mmgraph.report.outline import documents_below, name_of
+from mmgraph.report.drawing import (
+    FAILED,
+    attributes,
+    document,
+    failure,
+    label,
+    look,
+    quoted,
+    registry_box,
+    repository_box,
+)
+from mmgraph.report.outline import changes_of, documents_below, name_of, sources_of
 from mmgraph.report.text import caption
 from mmgraph.report.words import size
 
@@ -44,7 +55,12 @@ class _Image(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        return f"image {self.repository}@{self.root}"
+        return f"unchanged {self.repository}" if self.is_quiet else f"image {self.repository}@{self.root}"
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to say of it but that it is as it should be."""
+        return all(goal.result is Result.UNCHANGED and not goal.missing for goal in self.goals)
 
     @property
     def action(self) -> Action:
@@ -76,7 +92,9 @@ def images_dot(plan: Plan, goals: Sequence[Goal]) -> str:
                 mounts[step.mount_from] += step.size
             else:
                 sums["shared" if holder and step.action is not Action.PRESENT else step.action] += step.size
-            if holder:
+            if holder == image.id:
+                pass
+            elif holder:
                 shared[holder, image.id, Edge.NEED] += step.size
             elif step.mount_from is not None:
                 bringer = bringers.get(Node(Kind.BLOB, step.mount_from, blob.name))
@@ -85,13 +103,15 @@ def images_dot(plan: Plan, goals: Sequence[Goal]) -> str:
                 shared[bringer or str(step.mount_from), image.id, Edge.MOUNT] += step.size
             bringers.setdefault(blob, image.id)
             holders[blob] = image.id
+    failed = [goal for goal in goals if goal.result is Result.FAILED]
     used = [action for action in Action if any(image.action is action for image in images)]
     statements = [
-        *_clusters(images),
+        *clusters(_places(images, failed), goals),
         *map(_stranger, strangers),
         *(_edge(*ends, count) for ends, count in shared.items()),
     ]
-    return document([_KEY, *caption(plan, goals)], used, statements)
+    legend = [*used, *([FAILED] if failed else [])]
+    return document([_KEY, *caption(plan, goals)], legend, statements)
 
 
 def _blobs(plan: Plan, goal: Goal) -> list[Node]:
@@ -107,16 +127,54 @@ def _blobs(plan: Plan, goal: Goal) -> list[Node]:
     )
 
 
-def _clusters(images: Sequence[_Image]) -> Iterator[str]:
-    places: dict[Registry, dict[Repository, list[_Image]]] = {}
-    for image in images:
-        places.setdefault(image.repository.registry, {}).setdefault(image.repository, []).append(image)
-    for registry, repositories in places.items():
+Places = Mapping["Registry", Mapping[Repository, Iterable[str]]]
+"""The statements of each repository of each registry."""
+
+
+def clusters(places: Places, goals: Sequence[Goal]) -> Iterator[str]:
+    """A box for each registry, in it one for each repository, which says where its images come from."""
+    sources = sources_of(goals)
+    for name, repositories in places.items():
         inside: list[str] = []
-        for repository, each in repositories.items():
-            nodes = map(_node, each)
-            inside += cluster(str(repository), repository.path, nodes, line="#b0bec5", fill="#ffffff")
-        yield from cluster(registry, registry, inside, line="#90a4ae", fill="#fafafa")
+        for place, statements in repositories.items():
+            inside += repository_box(str(place), place.path, sources.get(place, []), statements)
+        yield from registry_box(name, inside)
+
+
+def _places(images: Sequence[_Image], failed: Sequence[Goal]) -> Places:
+    places: dict[Registry, dict[Repository, list[str]]] = {}
+    quiet: dict[Repository, list[Goal]] = {}
+
+    def statements(place: Repository) -> list[str]:
+        return places.setdefault(place.registry, {}).setdefault(place, [])
+
+    for image in images:
+        if image.is_quiet:
+            quiet.setdefault(image.repository, []).extend(image.goals)
+        else:
+            statements(image.repository).append(_node(image))
+    for place, goals in quiet.items():
+        statements(place).append(_quiet_node(place, goals))
+    for goal in failed:
+        destination = goal.spec.destination
+        node = failure(f"failed {destination}", name_of(destination), goal.cause)
+        statements(destination.repository).append(node)
+    return places
+
+
+def _quiet_node(place: Repository, goals: Sequence[Goal]) -> str:
+    """All that is unchanged in a repository, small: a reviewer need not read it."""
+    names = [name_of(goal.spec.destination) for goal in goals]
+    values = {
+        "label": label(f"{len(names)} unchanged"),
+        "shape": "folder",
+        "tooltip": label(_some(names)),
+        **look(Action.UNCHANGED),
+        "fontsize": "8",
+        "margin": quoted("0.08,0.03"),
+        "height": "0.2",
+    }
+    return f"{quoted(f'unchanged {place}')} {attributes(values)}"
 
 
 def _node(image: _Image) -> str:
@@ -126,10 +184,21 @@ def _node(image: _Image) -> str:
     titles = [f"{result} {_some(each)}" for result, each in names.items()]
     sums = ", ".join(f"{action} {size(count)}" for action, count in image.bytes.items() if count)
     mounts = [f"mount {size(count)} from {place.path}" for place, count in image.mounts.items()]
+    was = dict.fromkeys(
+        f"was {goal.old.short}" for goal in image.goals if goal.result is Result.MOVE and goal.old
+    )
+    changes = dict.fromkeys(
+        phrase
+        for goal in image.goals
+        for phrase in (*changes_of("+", goal.gains), *changes_of("-", goal.losses))
+    )
+    lacks = dict.fromkeys(
+        f"lacks {', '.join(map(str, goal.missing))}" for goal in image.goals if goal.missing
+    )
     values = {
-        "label": label(*titles, sums, *mounts, image.root.short),
+        "label": label(*titles, sums, *mounts, *was, *changes, *lacks, image.root.short),
         "shape": "folder",
-        "tooltip": label(image.root),
+        "tooltip": label(image.root, *dict.fromkeys(f"from {goal.spec.source}" for goal in image.goals)),
         **look(image.action),
     }
     return f"{quoted(image.id)} {attributes(values)}"

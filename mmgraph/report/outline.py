@@ -87,6 +87,15 @@ def name_of(reference: Reference) -> str:
     return f"@{reference.digest.short}"
 
 
+def sources_of(goals: Sequence[Goal]) -> dict[Repository, list[str]]:
+    """Where the images of each destination repository come from, each once."""
+    found: dict[Repository, dict[str, None]] = {}
+    for goal in goals:
+        spec = goal.spec
+        found.setdefault(spec.destination.repository, {})[str(spec.source.repository)] = None
+    return {place: list(sources) for place, sources in found.items()}
+
+
 def changes_of(sign: str, labels: Sequence[str]) -> list[str]:
     """What a move brings or takes, as phrases with ``sign``.
 

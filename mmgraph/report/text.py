@@ -111,7 +111,8 @@ def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
     part = (
         [f"Shown: {len(shown)} of {number(len(plan.goals), 'spec')}."] if len(shown) < len(plan.goals) else []
     )
-    return [*part, *plan_line(plan).replace(". ", ".\n").split("\n")]
+    lines = plan_line(plan).replace(". ", ".\n").split("\n")
+    return [*part, f"Whole plan: {lines[0].removeprefix('Plan: ')}", *lines[1:]] if part else lines
 
 
 class _Printer:

@@ -1,0 +1,70 @@
+"""mmgraph graph: the format by the name of the file, and what does not go together."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmgraph.cli import main
+from mmgraph.closure import Unread
+from mmgraph.plan import Planner
+from mmgraph.saved import write
+from tests.support.making import Bench, manifest, spec
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Save a plan of two specs, one of which has failed, and go to where it is."""
+    monkeypatch.chdir(tmp_path)
+    image = manifest("config", "layer", "other")
+    bench = Bench(image)
+    bench.want("a:1", "tool:2", image)
+    planner = Planner(bench.evidence, bench.documents)
+    planner.add(bench.images[0])
+    planner.fail(Unread(spec("gone:1", "gone:1"), "no such tag"))
+    Path("x.plan").write_bytes(write(planner.finish(), "test"))
+    return "x.plan"
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("x.svg", b"<?xml"), ("x.json", b"{"), ("x.dot", b"digraph"), ("x.gv", b"digraph"), ("x", b"digraph")],
+)
+def test_the_format_is_that_of_the_file_s_name(plan: str, name: str, start: bytes) -> None:
+    """A picture called x.svg that is DOT would open nowhere."""
+    code = main(["graph", plan, "--out", name])
+    assert (1, True) == (code, Path(name).read_bytes().startswith(start))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x.svg", "--format", "dot"], '--out "x.svg" is the name of svg, and --format says dot'),
+        (["--out", "x.json", "--collapse"], "--collapse and --all are for pictures"),
+        (["--format", "json", "--all"], "--collapse and --all are for pictures"),
+        (["--all", "--collapse"], "leave one out"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    plan: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is drawn."""
+    code = main(["graph", plan, *arguments])
+    out, err = capsys.readouterr()
+    assert (1, "", True) == (code, out, message in err), err
+
+
+def test_every_blob_is_drawn_where_all_is_asked_for(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else small ones with one fate are one node."""
+    pictures = []
+    for flags in ([], ["--all"]):
+        main(["graph", plan, *flags])
+        pictures.append(capsys.readouterr().out.count('"blob '))
+    assert pictures[0] < pictures[1]
+
+
+def test_json_of_a_focus_has_what_it_needs(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The end of a destination's name will do."""
+    main(["graph", plan, "--format", "json", "--focus", "tool:2"])
+    tags = [node["name"] for node in json.loads(capsys.readouterr().out)["nodes"] if node["kind"] == "tag"]
+    assert ["2"] == tags
