@@ -423,19 +423,60 @@ async def test_advice_without_a_login(anonymous: Rig) -> None:
     assert expected == await anonymous.auth.advice(APP, PULL, 401)
 
 
-async def test_a_refused_login_is_named(known: Rig) -> None:
+REFUSED = (401, b'{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}')
+
+
+async def test_a_wrong_login_is_named(known: Rig) -> None:
     """A token service's refusal names the file and key that the login came from, and not the login."""
     await known.challenged()
-    known.service.answers = [(401, b'{"errors":[{"code":"UNAUTHORIZED","message":"bad password"}]}')]
+    known.service.answers = [REFUSED, REFUSED]
     with pytest.raises(RegistryError) as caught:
         await known.header()
     expected = (
         "the token service https://auth.example.com/token answered 401 with the login for"
-        " registry.example.com/team/app: UNAUTHORIZED: bad password; check the credential for"
-        " registry.example.com from ~/auth.json; docker login registry.example.com, or name another file"
-        " with --authfile"
+        " registry.example.com/team/app: UNAUTHORIZED: no; the credential for registry.example.com from"
+        " ~/auth.json is not taken: docker login registry.example.com, or name another file with --authfile"
     )
     assert expected == str(caught.value)
+
+
+async def test_a_wrong_login_is_shown_twice_at_most(known: Rig) -> None:
+    """However many images want tokens, a password that was refused without any scope is not sent again."""
+    await known.challenged()
+    known.service.answers = [REFUSED] * 1000
+    found = await asyncio.gather(
+        *(known.header((f"repository:team/app{number}:pull",)) for number in range(100)),
+        return_exceptions=True,
+    )
+    assert ({RegistryError}, 2) == ({type(each) for each in found}, len(known.service.asked))
+
+
+async def test_a_login_that_is_refused_for_what_it_asks(known: Rig) -> None:
+    """A 401 that means a scope (ACR) does not keep other images from their tokens."""
+    await known.challenged()
+    known.service.answers = [REFUSED]
+    found = await asyncio.gather(
+        *(known.header((f"repository:team/app{number}:pull",)) for number in range(3)), return_exceptions=True
+    )
+    expected = "may not pull there"
+    assert (True, ["Bearer t3", "Bearer t4"]) == (expected in str(found[0]), sorted(map(str, found[1:])))
+
+
+async def test_a_busy_token_service_is_asked_by_all(known: Rig) -> None:
+    """A failure that says nothing about the login lets all others ask at once."""
+    await known.challenged()
+    known.service.answers = [(503, b"")]
+    with pytest.raises(RegistryError, match="503"):
+        await known.header()
+    known.service.open.clear()
+    tasks = [asyncio.create_task(known.header((f"repository:team/app{number}:pull",))) for number in range(5)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    under_way = len(known.service.asked) - 1
+    known.service.open.set()
+    await asyncio.gather(*tasks)
+    expected = 5
+    assert expected == under_way
 
 
 @given(

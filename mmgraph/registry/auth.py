@@ -7,10 +7,13 @@ service is spoken to (``tokens``).
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
+from mmgraph.errors import MmgraphError, RegistryError
 from mmgraph.registry import wire
 from mmgraph.registry.challenge import challenges
 from mmgraph.registry.flights import Flights
@@ -71,6 +74,7 @@ class Authenticator:
         self._demands: dict[Registry, Demand] = {}
         self._tokens: dict[tuple[Registry, tuple[str, ...]], Token] = {}
         self._flights: Flights[tuple[Registry, tuple[str, ...]], Token] = Flights()
+        self._proofs: dict[tuple[str, Login], _Proof] = {}
         self._warned: set[str] = set()
 
     async def header(
@@ -196,29 +200,74 @@ class Authenticator:
 
     async def _token(self, demand: Demand, repository: Repository, scopes: tuple[str, ...]) -> Token:
         login = await self._credentials.find(repository)
+        advice = _no_login(self._credentials, repository)
         if login is not None and not demand.trusted and login.credential.registry_token is None:
             registry, place = repository.registry, wire.origin(demand.realm)
+            opens = f"--trust-realm {registry}={place.short} would send them"
             if str(place) not in self._warned:
                 self._warned.add(str(place))
                 self._warn(
                     f"{registry} names the token service {place}, which is not its own: no credentials are sent"
-                    f" there; --trust-realm {registry}={place.short} would send them"
+                    f" there; {opens}"
                 )
-            login = None
-        advice = _refused_login(login, repository) if login else _no_login(self._credentials, repository)
-        token = await self._services.token(
-            demand, repository, scopes, login.credential if login else None, advice
-        )
+            login, advice = None, f"{login} was not sent there: {opens.replace('them', 'it')}"
+        if login is None:
+            token = await self._services.token(demand, repository, scopes, None, advice)
+        else:
+            token = await self._token_for(login, demand, repository, scopes)
         self._tokens[repository.registry, scopes] = token
         return token
+
+    async def _token_for(
+        self, login: Login, demand: Demand, repository: Repository, scopes: tuple[str, ...]
+    ) -> Token:
+        """Show a login to a token service: the first time alone, and not again once it was found to be wrong.
+
+        A thousand images would otherwise show a wrong password a thousand times, for which accounts are locked.
+        """
+        proof = self._proofs.setdefault((demand.realm, login), _Proof())
+        advice = f"{login} may not {_verb(scopes)} there: give it the right, or {_log_in(repository)}"
+        async with nullcontext() if proof.shown else proof.turn:
+            if proof.wrong:
+                raise RegistryError(proof.wrong, status=401)
+            try:
+                token = await self._services.token(demand, repository, scopes, login.credential, advice)
+            except RegistryError as error:
+                if (
+                    error.status == 401
+                    and not proof.shown
+                    and await self._is_wrong(login, demand, repository)
+                ):
+                    proof.wrong = str(error).replace(advice, f"{login} is not taken: {_log_in(repository)}")
+                    raise RegistryError(proof.wrong, status=401, codes=error.codes) from None
+                proof.shown = True
+                raise
+            except MmgraphError:
+                proof.shown = True  # nobody shall wait for the one who tries to reach it
+                raise
+            proof.shown = True
+            return token
+
+    async def _is_wrong(self, login: Login, demand: Demand, repository: Repository) -> bool:
+        """Whether a login is refused as such, not for what it asked to do (ACR's 401 may mean either)."""
+        try:
+            await self._services.token(demand, repository, (), login.credential, "")
+        except MmgraphError as error:
+            return isinstance(error, RegistryError) and error.status == 401
+        return False
+
+
+class _Proof:
+    """What is known of a login at a token service: whether it was ``shown``, and how it is ``wrong``."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.shown = False
+        self.wrong = ""
 
 
 def _log_in(repository: Repository) -> str:
     return f"docker login {repository.registry}, or name another file with --authfile"
-
-
-def _refused_login(login: Login, repository: Repository) -> str:
-    return f"check {login}; {_log_in(repository)}"
 
 
 def _no_login(credentials: Credentials, repository: Repository) -> str:
