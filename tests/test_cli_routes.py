@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mmgraph.cli import main
 from mmgraph.cli.app import app
 from mmgraph.cli.options import Network
 from mmgraph.cli.routes import allowances, routes
 from mmgraph.names import Registry
 from mmgraph.registry.gate import Allowance
 from mmgraph.registry.origins import Opening
+from tests.support.authority import Authority
+from tests.support.distribution import Distribution
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CONFIG = """
@@ -60,3 +65,49 @@ def test_allowances(network: Network) -> None:
 def test_unchecked(network: Network) -> None:
     """Registries of tables join those that are listed."""
     assert {A, C} == network.unchecked()
+
+
+@pytest.mark.parametrize(
+    ("config", "flags", "expected"),
+    [
+        ("", [], "the certificate does not fit: unable to get local issuer certificate; --ca FILE"),
+        ("[registry.'{}']\nca = 'authority.pem'", [], "404"),
+        ("ca = 'authority.pem'", [], "404"),
+        ("", ["--ca", "authority.pem"], "404"),
+        ("", ["--insecure", "{}"], "404"),
+        ("", ["--insecure", "{}"], "the certificate of {} is not checked (--insecure)"),
+        ("[registry.'{}']\ninsecure = true", [], "404"),
+        ("", ["--insecure", "127.0.0.1:1"], "the certificate does not fit"),
+    ],
+)
+def test_a_private_authority(
+    config: str,
+    flags: list[str],
+    expected: str,
+    private: tuple[Authority, Distribution],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A registry with a private certificate is spoken to when the user says how, and only then."""
+    authority, server = private
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "authority.pem").write_bytes(authority.file.read_bytes())
+    (tmp_path / "mmgraph.toml").write_text(config.format(server.address))
+    spec = {"src": f"{server.address}/a:v1", "dst": f"{server.address}/b:v1"}
+    (tmp_path / "specs.json").write_text(json.dumps(spec))
+    code = main(["plan", "--no-cache", *(flag.format(server.address) for flag in flags)])
+    shown = "".join(capsys.readouterr())
+    assert (1, True) == (code, expected.format(server.address) in " ".join(shown.split())), shown
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Authority, Distribution]]:
+    """Run a registry with a private certificate."""
+    home = tmp_path_factory.mktemp("private")
+    authority = Authority(home)
+    certificate, key = authority.files(home, "127.0.0.1")
+    tls = {"certificate": str(certificate), "key": str(key)}
+    with Distribution(settings={"http": {"tls": tls}}) as server:
+        yield authority, server
