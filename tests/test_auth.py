@@ -159,6 +159,15 @@ async def test_a_ping_of_somebody_elses(known: Rig) -> None:
     assert expected == (await known.header(), known.pings)
 
 
+async def test_a_stranger_is_not_announced(anonymous: Rig) -> None:
+    """Who has no login asks for no token before a refusal: the service may refuse what the registry grants."""
+    anonymous.auth.pinged(APP.registry, "https://registry.example.com/v2/", 401, [BEARER])
+    before = await anonymous.header()
+    await anonymous.challenged(None)
+    expected = (None, "Bearer t1", 0)
+    assert expected == (before, await anonymous.header(), anonymous.pings)
+
+
 async def test_a_401_without_a_challenge(anonymous: Rig) -> None:
     """A 401 that says nothing is explained by a ping (GCR, containers/image#211)."""
     anonymous.ping_answer = (401, "https://registry.example.com/v2/", [BEARER])

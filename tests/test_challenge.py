@@ -91,6 +91,20 @@ def test_challenges_read_what_is_written(wanted: list[tuple[str, dict[str, str]]
     )
 
 
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([f'Basic realm="{"x" * 65_000}", Bearer realm="y"'], ["basic", "bearer"]),
+        ([f'Basic realm="{"x" * 65_600}", Bearer realm="y"'], ["basic"]),
+        ([f'Basic realm="{"x" * 65_000}"', f'Bearer realm="{"y" * 65_000}"'], ["basic", "bearer"]),
+        ([f'Basic realm="{"x" * 65_600}"', 'Bearer realm="y"'], ["basic"]),
+    ],
+)
+def test_64_kib(headers: list[str], expected: list[str]) -> None:
+    """All headers together are read up to 64 KiB; what is cut off there is no parameter."""
+    assert expected == [challenge.scheme for challenge in challenges(headers)]
+
+
 def test_a_long_challenge_is_bounded() -> None:
     """Thousands of challenges and parameters are read up to the limits, in linear time."""
     many = ", ".join(f"S{number} a=b" for number in range(3000))

@@ -71,6 +71,7 @@ class Authenticator:
         self._ping = ping
         self._pinged: set[Registry] = set()
         self._pings: Flights[Registry, None] = Flights()
+        self._announced: dict[Registry, Demand] = {}  # by a ping, not yet asked for by a refusal
         self._demands: dict[Registry, Demand] = {}
         self._tokens: dict[tuple[Registry, tuple[str, ...]], Token] = {}
         self._flights: Flights[tuple[Registry, tuple[str, ...]], Token] = Flights()
@@ -86,11 +87,13 @@ class Authenticator:
         its end (moby/moby#33558); where no token lives as long, a young one is all that can be had.
         """
         registry = repository.registry
-        if registry not in self._demands and await self._credentials.find(repository) is not None:
-            # Who has a login asks how to show it before anything else: registries that let strangers in
-            # (Artifactory, Nexus) answer them "404" for what they may not see, with no challenge.
-            await self._ask(registry)
         demand = self._demands.get(registry)
+        if demand is None and await self._credentials.find(repository) is not None:
+            # Who has a login asks how to show it before anything else: registries that let strangers in
+            # (Artifactory, Nexus) answer them "404" for what they may not see, with no challenge. Who has none
+            # waits until it is asked for: the same registries may refuse a stranger a token, and let him read.
+            await self._ask(registry)
+            demand = self._announced.get(registry)
         if demand is None:
             return None
         if demand.scheme == "basic":
@@ -118,6 +121,8 @@ class Authenticator:
             self._demands[registry] = demand
         elif registry not in self._demands:
             await self._ask(registry)  # GCR has answered 401 without a challenge (containers/image#211)
+            if registry in self._announced:
+                self._demands[registry] = self._announced[registry]
         known = self._demands.get(registry)
         if known is None:
             return False
@@ -138,12 +143,12 @@ class Authenticator:
         self._pinged.add(registry)
         demand = self._choose(registry, url, headers) if status in (401, 403) else None
         if demand is not None:
-            self._demands.setdefault(registry, demand)
+            self._announced[registry] = demand
 
     async def advice(self, repository: Repository, scopes: tuple[str, ...], status: int) -> str:
         """Return what to do about a refusal with ``status`` 401 or 403, in words for a person."""
         login = await self._credentials.find(repository)
-        demand = self._demands.get(repository.registry)
+        demand = self._known(repository.registry)
         if login is None:
             return _no_login(self._credentials, repository)
         if demand is None:
@@ -156,7 +161,7 @@ class Authenticator:
 
     async def grant(self, repository: Repository, scopes: tuple[str, ...]) -> Grant:
         """Return what is known of the right to do what ``scopes`` say, after a request that was let pass."""
-        demand = self._demands.get(repository.registry)
+        demand = self._known(repository.registry)
         if demand is None:
             return Grant("nothing", known=False)
         login = await self._credentials.find(repository)
@@ -175,6 +180,9 @@ class Authenticator:
         await self._flights.close()
         await self._pings.close()
         await self._credentials.close()
+
+    def _known(self, registry: Registry) -> Demand | None:
+        return self._demands.get(registry) or self._announced.get(registry)
 
     async def _ask(self, registry: Registry) -> None:
         """Ping a registry, once, for its challenge."""
