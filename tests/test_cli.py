@@ -67,7 +67,10 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["plan", "-j", "-"], 'unable to convert "-" into int'),
         (["plan", "nosuchfile"], "nosuchfile: No such file or directory"),
         (["plan", "-", "-"], "standard input (-) is named twice"),
-        (["plan", "-C", "nosuchdirectory"], "nosuchdirectory: No such file or directory"),
+        (["plan", "-C", "nosuchdirectory"], '-C "nosuchdirectory": No such file or directory'),
+        (["plan", "--nope"], "see mmgraph plan --help"),
+        (["auth", "check", "--nope"], "see mmgraph auth check --help"),
+        (["frobnicate"], "see mmgraph --help"),
         (["serve", "--listen", "5000"], "is not HOST:PORT"),
         (["serve", "--listen", "127.0.0.1:99999"], "is not HOST:PORT"),
         (["schema", "events"], "events"),
@@ -243,7 +246,8 @@ def test_a_login_file_that_is_not_there_is_an_error(
     [
         ("jobs = 'x'", "jobs"),
         ("[plan]\njobs = 0", "jobs"),
-        ("[plan]\njbs = 3", "jbs"),
+        ("[plan]\njbs = 3", '"jbs" is not an option of plan: all, anonymous, authfile, '),
+        ("jbs = 3", '"jbs" is not an option that can stand outside a table: anonymous, authfile, '),
         ("[paln]\njobs = 3", '"paln" is not an option'),
         ("plan = 3", "[plan]"),
         ("[registry.'a.example']\nauthfile = 'x'", "cannot be said of a registry"),
@@ -333,6 +337,39 @@ def test_flags_beat_the_environment_and_that_beats_the_file(
     Path("none.json").write_text("")
     code = main(["plan", "none.json", *flags])
     assert (0 if loser is None else 1, True) == (code, (loser or "") in capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        (
+            {"MMGRAPH_JOBBS": "3"},
+            'mmgraph: notice: no option is called "MMGRAPH_JOBBS", so it is not read; near',
+        ),
+        (
+            {"MMGRAPH_PLAN_MAX_FAILURES": "3"},
+            'mmgraph: notice: no option is called "MMGRAPH_PLAN_MAX_FAILURES"',
+        ),
+        ({"MMGRAPH_DEBUG": "1", "MMGRAPH_JOBS": "3", "MMGRAPH_MAX_FAILURES": "3"}, ""),
+        ({"MMGRAPH_GRAPH_FORMAT": "svg", "MMGRAPH_AUTH_CHECK_JOBS": "3"}, ""),
+    ],
+)
+def test_a_variable_that_no_command_reads_is_told_of(
+    variables: dict[str, str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is probably misspelled; those of other commands are not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    Path("none.json").write_text("")
+    code = main(["plan", "none.json"])
+    err = capsys.readouterr().err
+    assert (0, bool(expected), True) == (code, bool(err), err.startswith(expected)), err
 
 
 def test_an_unexpected_exception_is_one_line(

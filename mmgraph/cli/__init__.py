@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         # Not cyclopts' own exit code for these, which is 2: that one says "changes pending" here.
         say(without_credentials(str(error).replace("\0", "-")))
-        say("see mmgraph --help")
+        say(f"see {' '.join(['mmgraph', *(error.command_chain or ())])} --help")
         return FAILED
     except Exception as error:
         leaves = list(_leaves(error))

@@ -10,9 +10,11 @@ from cyclopts.config import Env
 
 from mmgraph import __version__
 from mmgraph.cli.config import File
+from mmgraph.cli.environment import PREFIX, check_variables
 from mmgraph.cli.output import DASH
+from mmgraph.errors import SpecError
+from mmgraph.names import quote
 
-_PREFIX: Final = "MMGRAPH_"
 _HELP: Final = """Mirror large sets of container images between registries the way make builds files.
 
 A copy spec says "this tag there shall be that image here":
@@ -26,14 +28,16 @@ Exit codes: 0 done, 1 failure or bad input, 2 changes pending (only where asked 
 
 _PLAN: Final = """Say what apply would do.
 
-Shows the tags to write, what is uploaded, mounted or there already, and the bytes. Writes to no registry.
+Shows the tags to write, what is uploaded, mounted or there already, the bytes and the requests. Writes to no registry.
+A saved plan is shown as it was made, and no registry is asked.
 
 Example: mmgraph plan specs.json --out mirror.plan && mmgraph apply mirror.plan
 """
 _APPLY: Final = """Make every destination what its spec says.
 
 Sends only what is not there, each blob once to a registry. Safe to repeat: what is done is not done again.
-A saved plan is carried out as it is, or not at all where a tag has moved since.
+A saved plan is carried out as it is, or refused where a destination has been moved since; where a source has,
+that is said, and the planned digest is copied.
 SIGINT or SIGTERM lets what is under way come to its end; a second one stops it at once.
 
 Example: mmgraph apply specs.json --only 'registry.example/team/*'
@@ -77,7 +81,7 @@ Exits 0 where all will do, 1 where something will not.
 Example: mmgraph auth check specs.json --format json | jq .ok
 """
 _COMMANDS: Final = (
-    ("plan", "[SPECS...]", _PLAN),
+    ("plan", "[SPECS... | PLAN]", _PLAN),
     ("apply", "[SPECS... | PLAN]", _APPLY),
     ("graph", "[SPECS... | PLAN]", _GRAPH),
     ("verify", "[SPECS...]", _VERIFY),
@@ -92,7 +96,7 @@ app = App(
     help=_HELP,
     help_epilogue=_EPILOGUE,
     help_format="plaintext",
-    config=[Env(_PREFIX, show=False), Env(_PREFIX, command=False, show=False), File()],
+    config=[Env(PREFIX, show=False), Env(PREFIX, command=False, show=False), File(), check_variables],
     exit_on_error=False,
     print_error=False,
     result_action="return_value",
@@ -131,13 +135,16 @@ def _everywhere(
     if debug:
         os.environ["MMGRAPH_DEBUG"] = "1"
     if directory is not None:
-        os.chdir(directory)
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            raise SpecError(f"-C {quote(str(directory))}: {error.strerror}") from None
     return app([DASH if argument == "-" else argument for argument in arguments])
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command; its errors, and those of cyclopts, come out as exceptions."""
-    for name in [name for name, value in os.environ.items() if name.startswith(_PREFIX) and not value]:
+    for name in [name for name, value in os.environ.items() if name.startswith(PREFIX) and not value]:
         del os.environ[name]  # what is set to nothing is not set: so CI hands on what it does not have
     code = app.meta(list(arguments))
     return code if isinstance(code, int) else 0

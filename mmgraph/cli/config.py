@@ -49,7 +49,10 @@ class File:
         tables = {name: value for name, value in document.items() if name in _commands(app)}
         loose = {name: value for name, value in document.items() if name not in {*tables, "registry"}}
         if unknown := sorted(loose.keys() - _COMMON):
-            raise SpecError(f"{NAME}: {quote(unknown[0])} is not an option that can stand outside a table")
+            raise SpecError(
+                f"{NAME}: {quote(unknown[0])} is not an option that can stand outside a table:"
+                f" {', '.join(sorted(_COMMON))} can"
+            )
         if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
             raise SpecError(f"{NAME}: {wrong[0]} is a command, so write a table: [{wrong[0]}]")
         known = {name.lstrip("-") for argument in arguments for name in argument.names}
@@ -57,7 +60,13 @@ class File:
         for key, registries in _of_registries(document.get("registry", {})).items():
             if key in known and registries:
                 options[key] = [*_list(options.get(key, [])), *registries]
-        options |= tables.get(commands[0], {})
+        table = tables.get(commands[0], {})
+        if len(commands) == 1 and (unknown := sorted(table.keys() - known)):
+            names = {name[2:] for argument in arguments for name in argument.names if name.startswith("--")}
+            raise SpecError(
+                f"{NAME}: {quote(unknown[0])} is not an option of {commands[0]}: {', '.join(sorted(names))} are"
+            )
+        options |= table
         Dict(options, source=NAME, use_commands_as_keys=False)(app, commands, arguments)
 
 

@@ -42,7 +42,8 @@ class Selection:
             metavar="GLOB",
             negative="",
             show_default=False,
-            help="Only the destinations that match, such as 'registry.example/team/*'. Repeatable.",
+            help="Only the destinations that a name, its end after a / or a glob fits: 'registry.example/team/*',"
+            " app:v1. Repeatable.",
         ),
     ] = ()
     require_platforms: Annotated[
