@@ -74,8 +74,9 @@ LAYERS: Final = {
         "registry.wire registry.credentials registry.challenge registry.flights registry.origins"
         " registry.secrets registry.tokens",
     ),
-    "registry.failures": _room(3, "registry.wire"),
-    "registry.bodies": _room(4, "registry.wire registry.failures registry.policy"),
+    "registry.watch": _room(2),
+    "registry.failures": _room(3, "registry.wire registry.watch"),
+    "registry.bodies": _room(4, "registry.wire registry.failures registry.policy registry.watch"),
     "registry.retries": _room(
         5,
         "registry.wire registry.failures registry.bodies registry.policy registry.gate registry.health"
@@ -92,7 +93,7 @@ LAYERS: Final = {
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(
         6,
-        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
+        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies registry.watch"
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
     "registry.client": _room(

@@ -5,7 +5,8 @@ Owns both directions of one exchange's bytes. Must not know which request they b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 
@@ -13,44 +14,107 @@ from mmgraph.errors import ContentError, InternalError, NetworkError
 from mmgraph.registry import wire
 from mmgraph.registry.failures import cause, failed, shown
 from mmgraph.registry.policy import Verdict, classify
+from mmgraph.registry.watch import COMMIT, READING, SENDING, StalledError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
 
+    from mmgraph.registry.watch import Watch, Watchdog
     from mmgraph.store import Operation
 
+_PIECE: Final = 256 << 10
+"""Bytes that are handed to the socket at once."""
 
-class Stream(aiohttp.Payload):
-    """A body that is sent once, never replayed, exactly as long as promised; ``failure`` is what it raised.
+
+class _Body(aiohttp.Payload):
+    """A body that is sent once, never replayed. ``watch`` hears when the peer is waited for.
 
     aiohttp repeats a PUT whose connection was closed; with an iterator already read that sent an empty body
-    (aio-libs/aiohttp#13330). It also cuts silently what is longer than Content-Length.
+    (aio-libs/aiohttp#13330).
     """
 
-    def __init__(self, body: AsyncIterator[bytes], size: int) -> None:
+    def __init__(self, body: object, size: int) -> None:
         super().__init__(body, content_type="application/octet-stream")
-        self._body = body
         self._size = size
         self.handed = 0
+        self.watch: Watch | None = None
         self.failure: Exception | None = None
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Refuse: the body is not held."""
-        raise TypeError("a stream has no text")
+        """Refuse: what is sent is nobody's text."""
+        raise TypeError("a body has no text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send all of it."""
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Send all of it, and tell the watch."""
+        if self._consumed:
+            self._fail(InternalError("the body of a request was asked for twice"))
+        self._consumed = True
+        watch = self.watch
+        if watch is None:
+            await self._write(writer, lambda: None, lambda: None)
+            return
+        transport = getattr(writer, "transport", None)
+        watch.total = self._size or 0
+
+        def sent() -> int:
+            """Without what still waits here to be taken."""
+            return self.handed - (transport.get_write_buffer_size() if transport is not None else 0)
+
+        watch.progress = sent
+        await self._write(writer, watch.go, partial(watch.wait, SENDING))
+        watch.wait(COMMIT)
+
+    async def _write(
+        self, writer: AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
+    ) -> None:
+        """Send the pieces; call ``theirs`` before the peer is waited for, ``ours`` after it."""
+        raise NotImplementedError
+
+    def _fail(self, error: InternalError) -> None:
+        self.failure = error
+        raise error
+
+
+class Whole(_Body):
+    """A body that is held, in pieces that neither copy it nor hide how far it is."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data, len(data))
+        self._data = memoryview(data)
+
+    async def _write(
+        self, writer: AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
+    ) -> None:
+        theirs()
+        for start in range(0, len(self._data), _PIECE):
+            piece = self._data[start : start + _PIECE]
+            self.handed += len(piece)
+            await writer.write(piece)
+
+
+class Stream(_Body):
+    """A body that comes piece by piece, exactly as long as promised; ``failure`` is what it raised.
+
+    aiohttp cuts silently what is longer than Content-Length.
+    """
+
+    def __init__(self, body: AsyncIterator[bytes], size: int) -> None:
+        super().__init__(body, size)
+        self._body = body
+
+    async def _write(
+        self, writer: AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
+    ) -> None:
         """Send all of it; a body of another length than promised fails before its last byte leaves."""
         size = self._size or 0
-        if self._consumed:
-            self._fail(InternalError("the body of an upload was asked for twice"))
-        self._consumed = True
         while True:
+            ours()
             try:
                 chunk = await anext(self._body)
             except StopAsyncIteration:
@@ -61,13 +125,10 @@ class Stream(aiohttp.Payload):
             if self.handed + len(chunk) > size:
                 self._fail(InternalError(f"the body of an upload is longer than its {size} bytes"))
             self.handed += len(chunk)
+            theirs()
             await writer.write(chunk)
         if self.handed < size:
             self._fail(InternalError(f"the body of an upload ended after {self.handed} of {size} bytes"))
-
-    def _fail(self, error: InternalError) -> None:
-        self.failure = error
-        raise error
 
 
 class Answer:
@@ -77,10 +138,18 @@ class Answer:
     ``advice`` is what a person can do about a refusal.
     """
 
-    __slots__ = ("_response", "advice", "body", "method", "operation", "status", "tries", "url")
+    __slots__ = ("_response", "_watch", "advice", "body", "method", "operation", "status", "tries", "url")
 
-    def __init__(self, response: aiohttp.ClientResponse, url: str, body: bytes, operation: Operation) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        url: str,
+        body: bytes,
+        operation: Operation,
+        watch: Watch | None = None,
+    ) -> None:
         self._response = response
+        self._watch = watch
         self.operation = operation
         self.tries = 0
         self.advice = ""
@@ -120,13 +189,21 @@ class Answer:
 
     async def more(self) -> bytes:
         """Return what has arrived of an open body, waiting for some; empty at its end."""
+        watch = self._watch
+        if watch is not None:
+            watch.wait(READING)
         try:
             return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, StalledError) as error:
             raise failed(self.method, self.url, error) from cause(self.url, error)
+        finally:
+            if watch is not None:
+                watch.go()
 
     def close(self) -> None:
         """Give the connection back where the body has been read to its end, else close it."""
+        if self._watch is not None:
+            self._watch.close()
         self._response.close()
 
 
@@ -156,8 +233,22 @@ class Download:
         raise StopAsyncIteration
 
 
-async def read(response: aiohttp.ClientResponse, limit: int, url: str) -> bytes:
+def watched(dog: Watchdog, response: aiohttp.ClientResponse) -> Watch:
+    """Watch what comes of a response's body; where nothing does, whoever reads it gets a ``StalledError``."""
+    content = response.content
+
+    def end(error: StalledError) -> None:
+        content.set_exception(error)
+        response.close()
+
+    watch = dog.watch(READING, end)
+    watch.progress = lambda: content.total_bytes
+    return watch
+
+
+async def read(response: aiohttp.ClientResponse, limit: int, url: str, dog: Watchdog) -> bytes:
     """Return the body; of one longer than ``limit`` one byte more, and the connection is closed."""
+    watch = watched(dog, response)
     try:
         length = response.content_length
         if length is not None and length <= limit:
@@ -167,7 +258,8 @@ async def read(response: aiohttp.ClientResponse, limit: int, url: str) -> bytes:
             parts.append(part)
             size += len(part)
         return b"".join(parts)[: limit + 1]
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (aiohttp.ClientError, OSError, TimeoutError, StalledError) as error:
         raise failed(response.method, url, error) from cause(url, error)
     finally:
+        watch.close()
         response.close()  # after the end of the body the connection has gone back already

@@ -7,7 +7,6 @@ asked, an ``Answer`` is judged by the client.
 from __future__ import annotations
 
 import asyncio
-import io
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, Self
@@ -19,12 +18,13 @@ from mmgraph.errors import InternalError, MmgraphError, NetworkError, RegistryEr
 from mmgraph.names import Repository
 from mmgraph.registry import wire
 from mmgraph.registry.auth import Authenticator, Grant
-from mmgraph.registry.bodies import Answer, Stream, read
+from mmgraph.registry.bodies import Answer, Stream, Whole, read, watched
 from mmgraph.registry.failures import NoConnectionError, cause, failed, shown
 from mmgraph.registry.origins import Errand, portable, redirect_target
 from mmgraph.registry.policy import PATIENCE
 from mmgraph.registry.retries import Request, Retries
 from mmgraph.registry.sessions import Sessions
+from mmgraph.registry.watch import ANSWER, Watchdog
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ _UNTOLD: Final = _ELSEWHERE | {Operation.PING}
 _ERRANDS: Final = {Operation.TOKEN: Errand.REALM, Operation.REDIRECT: Errand.REDIRECT}
 _SLOW: Final = 1 << 20
 """Bytes a second that a long upload is taken to make when its token is chosen."""
-_PIECEWISE: Final = 1 << 20
-"""Bytes; a longer body would be copied in one go, which aiohttp warns of."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -109,6 +107,7 @@ class Connections:
         self._gate = gate
         self._plain_http = frozenset(plain_http)
         self.retrying = Retries(clock, chance, gate)
+        self._watchdog = Watchdog(clock)
         self._sessions = Sessions(routes)
         self._open = False
         self._auth = Authenticator(credentials, clock, self._fetch_token, warn, routes.trust, self._ping)
@@ -121,6 +120,7 @@ class Connections:
     async def __aexit__(self, *exc: object) -> None:
         self._open = False
         await self._auth.close()
+        await self._watchdog.close()
         await self._sessions.close()
 
     async def ask(
@@ -162,9 +162,9 @@ class Connections:
         else:
             response, url = await self._scouted(endpoint, call, repeat=repeat)
         if response.status in call.open:
-            return Answer(response, url, b"", call.operation)
+            return Answer(response, url, b"", call.operation, watched(self._watchdog, response))
         try:
-            body = await read(response, call.limit, url)
+            body = await read(response, call.limit, url, self._watchdog)
         except NetworkError:
             if response.status < 400:
                 raise
@@ -237,7 +237,7 @@ class Connections:
                 error.final = False
                 raise error
             if again:
-                await read(response, wire.ERROR_LIMIT, url)
+                await read(response, wire.ERROR_LIMIT, url, self._watchdog)
                 headers.pop("Authorization", None)
                 sent = await self._auth.header(call.repository, call.scopes)
                 if sent is not None:
@@ -257,7 +257,7 @@ class Connections:
             location = response.headers.get("Location")
             if location is None or response.status not in _REDIRECTS:
                 return response, url
-            await read(response, wire.ERROR_LIMIT, url)
+            await read(response, wire.ERROR_LIMIT, url, self._watchdog)
             url = redirect_target(url, location)
             if not self.own(registry, url):
                 headers = portable(headers)
@@ -287,14 +287,14 @@ class Connections:
             endpoint.base = plain
         endpoint.decided = True
         offers = response.headers.getall("WWW-Authenticate", ())
-        await read(response, wire.ERROR_LIMIT, url)
+        await read(response, wire.ERROR_LIMIT, url, self._watchdog)
         self._auth.pinged(registry, f"{endpoint.base}/v2/", response.status, offers)
 
     async def _ping(self, registry: Registry) -> tuple[int, str, Collection[str]]:
         """Ask for nothing but the challenge."""
         url = f"{self._endpoint(registry).base}/v2/"
         response = await self._send(Operation.PING, registry, "GET", url, {}, None)
-        await read(response, wire.ERROR_LIMIT, url)
+        await read(response, wire.ERROR_LIMIT, url, self._watchdog)
         return response.status, url, response.headers.getall("WWW-Authenticate", ())
 
     async def _send(
@@ -315,21 +315,30 @@ class Connections:
         began = self._clock.now()
         own = self.own(registry, url)
         self._count(registry, operation, repeat, 1)
-        body = io.BytesIO(data) if isinstance(data, bytes) and len(data) > _PIECEWISE else data
+        body = Whole(data) if isinstance(data, bytes) else data
+        errand = _ERRANDS.get(operation, Errand.UPLOAD)
+        patience = asyncio.timeout(None)
+        now = asyncio.get_running_loop().time
+        watch = self._watchdog.watch(ANSWER, lambda _: patience.reschedule(now()))
+        if body is not None:
+            body.watch = watch
         try:
-            return await self._sessions.request(
-                registry, method, url, headers, body, own=own, errand=_ERRANDS.get(operation, Errand.UPLOAD)
-            )
+            async with patience:
+                return await self._sessions.request(
+                    registry, method, url, headers, body, own=own, errand=errand
+                )
         except MmgraphError:
             self._count(registry, operation, repeat, -1)
             raise
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
                 self._count(registry, operation, repeat, -1)  # without a connection nothing was sent
-            failure = failed(method, url, error)
+            failure = failed(method, url, watch.stalled or error)
             if isinstance(failure, NetworkError) and operation not in _UNTOLD and own:
                 self.retrying.unheard(registry, operation, failure, began)
             raise failure from cause(url, error)
+        finally:
+            watch.close()
 
     def _count(self, registry: Registry, operation: Operation, repeat: bool, change: int) -> None:
         if repeat:
@@ -345,7 +354,7 @@ class Connections:
             response = await self._send(
                 Operation.TOKEN, registry, method, url, dict(headers), body, repeat=repeat
             )
-            content = await read(response, wire.TOKEN_LIMIT, url)
+            content = await read(response, wire.TOKEN_LIMIT, url, self._watchdog)
             if response.status in _REDIRECTS:
                 to = wire.escape(wire.redact(response.headers.get("Location", "")))
                 raise RegistryError(

@@ -12,6 +12,7 @@ import aiohttp
 
 from mmgraph.errors import ContentError, MmgraphError, NetworkError
 from mmgraph.registry import wire
+from mmgraph.registry.watch import StalledError
 
 
 class LimitedError(NetworkError):
@@ -58,6 +59,8 @@ def _misfit(error: Exception) -> str:
 def failed(method: str, url: str, error: BaseException) -> MmgraphError:
     """What an exception of aiohttp means for us."""
     where = shown(method, url)
+    if isinstance(error, StalledError):
+        return SilenceError(f"{where}: {error}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return LimitedError(f"{where}: the certificate does not fit: {_misfit(error.certificate_error)}")
     if isinstance(error, aiohttp.ClientConnectorSSLError):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from mmgraph.names import Registry
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=600)
+"""Seconds; reading is watched elsewhere, and this is only the second line."""
 _READ_BUFFER: Final = 256 << 10
 """Bytes; the socket hands over as many at once, and more was no faster. Twice as many wait at most per blob."""
 _HEADER_LIMIT: Final = 64 << 10

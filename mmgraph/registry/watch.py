@@ -1,0 +1,148 @@
+"""Whether a peer still moves: one look a second at all exchanges under way, which ends those that stand still.
+
+Owns how long a peer may take. Must not know sockets: how far an exchange has come, and how it is ended, are functions.
+
+Only time counts in which we wait for the peer: not that in which our own slower side lets it wait. A read time-out
+of sockets would do neither: one byte each few seconds keeps it quiet, and it never looks at what is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from mmgraph.errors import NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmgraph.clock import Clock
+
+FLOOR: Final = 1024
+"""Bytes a second on the average of ``WINDOW``; slower than any line that carries images, faster than a drip."""
+WINDOW: Final = 60.0
+TICK: Final = 1.0
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """What a peer is waited for, for how many ``seconds`` without any progress, and whether the floor applies."""
+
+    text: str
+    seconds: float
+    flows: bool = False
+
+
+ANSWER: Final = Phase("no answer", 60.0)
+"""Connection, TLS and the headers of an answer in all: the sockets' own limit of 30 seconds ends the first two."""
+SENDING: Final = Phase("it took nothing of what was sent", 60.0, flows=True)
+COMMIT: Final = Phase("no answer to what was sent", 300.0)
+"""The body is out: a registry over an object store copies a large blob before it answers."""
+READING: Final = Phase("nothing more came", 60.0, flows=True)
+
+
+class StalledError(NetworkError):
+    """A peer stood still, or nearly so."""
+
+
+class Watch:
+    """One exchange. ``wait`` and ``go`` frame the time that is the peer's; all other time is ours."""
+
+    __slots__ = (
+        "_clock", "_close", "_end", "_phase", "_quiet", "_reached", "_seen", "_since", "_waited", "_window",
+        "progress", "stalled", "total",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        clock: Clock,
+        phase: Phase,
+        end: Callable[[StalledError], None],
+        close: Callable[[Watch], None] = lambda watch: None,
+    ) -> None:
+        self.total = 0
+        """Bytes that are to be sent in all."""
+        self.progress: Callable[[], int] | None = None
+        """Bytes that have moved so far."""
+        self.stalled: StalledError | None = None
+        """Why the exchange was ended."""
+        self._clock = clock
+        self._end = end
+        self._close = close
+        self._phase = phase
+        self._since: float | None = clock.now()
+        self._waited = self._quiet = self._window = 0.0
+        self._seen = self._reached = 0
+
+    def wait(self, phase: Phase) -> None:
+        """From now on the peer is waited for."""
+        if phase is not self._phase:
+            self.go()
+            self._phase, self._quiet, self._window = phase, self._waited, self._waited
+        if self._since is None:
+            self._since = self._clock.now()
+
+    def go(self) -> None:
+        """The peer has moved: what comes next is up to us."""
+        if self._since is not None:
+            self._waited += self._clock.now() - self._since
+            self._since = None
+
+    def close(self) -> None:
+        """The exchange is over."""
+        self._since = None
+        self._close(self)
+
+    def look(self, now: float) -> None:
+        """End the exchange where the peer has been waited for too long."""
+        if self._since is None or self.stalled is not None:
+            return
+        waited = self._waited + now - self._since
+        moved = self.progress() if self.progress is not None else 0
+        phase = SENDING if self._phase is COMMIT and moved < self.total else self._phase
+        if moved != self._seen:
+            self._seen, self._quiet = moved, waited
+        text = ""
+        if waited - self._quiet >= phase.seconds:
+            text = f"{phase.text} for {phase.seconds:.0f} s"
+        elif waited - self._window >= WINDOW:
+            if phase.flows and moved - self._reached < FLOOR * (waited - self._window):
+                text = f"only {moved - self._reached} bytes in {waited - self._window:.0f} s"
+            self._window, self._reached = waited, moved
+        if text:
+            self.stalled = StalledError(text)
+            self._end(self.stalled)
+
+
+class Watchdog:
+    """All exchanges of a run. It sleeps where there are none; ``close`` ends it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._watches: set[Watch] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def watch(self, phase: Phase, end: Callable[[StalledError], None]) -> Watch:
+        """Watch an exchange that waits for its peer until it is closed; ``end`` is called at most once."""
+        watch = Watch(self._clock, phase, end, self._watches.discard)
+        self._watches.add(watch)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+        return watch
+
+    async def close(self) -> None:
+        """End the looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while self._watches:
+                await self._clock.sleep(TICK)
+                now = self._clock.now()
+                for watch in tuple(self._watches):
+                    watch.look(now)
+        finally:
+            self._task = None
