@@ -34,6 +34,9 @@ MOUNT = ("repository:team/app:pull,push", "repository:team/base:pull")
 BEARER = 'Bearer realm="https://auth.example.com/token",service="reg"'
 
 
+REFUSED = (401, b'{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}')
+
+
 class Asked(msgspec.Struct, frozen=True):
     """One request to a token service."""
 
@@ -166,6 +169,29 @@ async def test_a_stranger_is_not_announced(anonymous: Rig) -> None:
     await anonymous.challenged(None)
     expected = (None, "Bearer t1", 0)
     assert expected == (before, await anonymous.header(), anonymous.pings)
+
+
+async def test_what_another_repository_asked_for(anonymous: Rig) -> None:
+    """A service that refuses strangers keeps nobody from a public repository beside a private one."""
+    private = ("repository:team/private:pull",)
+    await anonymous.challenged(scopes=private)
+    anonymous.service.answers = [REFUSED] * 9
+    with pytest.raises(RegistryError):
+        await anonymous.header(private)
+    asked = [await anonymous.header(), await anonymous.header()]
+    await anonymous.challenged()
+    with pytest.raises(RegistryError):
+        await anonymous.header()
+    expected: tuple[list[None], int] = ([None, None], 3)
+    assert expected == (asked, len(anonymous.service.asked))
+
+
+async def test_a_ping_that_names_a_realm_not_to_be_asked(known: Rig) -> None:
+    """A realm that is not to be asked is the failure of the request that needs it, not of all."""
+    known.ping_answer = (401, "https://registry.example.com/v2/", ['Bearer realm="http://auth.example.com/"'])
+    assert None is await known.header()
+    with pytest.raises(RegistryError, match="not to be asked"):
+        await known.challenged('Bearer realm="http://auth.example.com/"')
 
 
 async def test_a_401_without_a_challenge(anonymous: Rig) -> None:
@@ -430,9 +456,6 @@ async def test_advice_without_a_login(anonymous: Rig) -> None:
         " or name another file with --authfile"
     )
     assert expected == await anonymous.auth.advice(APP, PULL, 401)
-
-
-REFUSED = (401, b'{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}')
 
 
 async def test_a_wrong_login_is_named(known: Rig) -> None:

@@ -76,6 +76,8 @@ class Authenticator:
         self._tokens: dict[tuple[Registry, tuple[str, ...]], Token] = {}
         self._flights: Flights[tuple[Registry, tuple[str, ...]], Token] = Flights()
         self._proofs: dict[tuple[str, Login], _Proof] = {}
+        self._insisted: set[tuple[Registry, tuple[str, ...]]] = set()
+        self._tokenless: set[tuple[Registry, tuple[str, ...]]] = set()
         self._warned: set[str] = set()
 
     async def header(
@@ -102,8 +104,16 @@ class Authenticator:
         key = (registry, scopes)
         token = self._tokens.get(key)
         if token is None or not token.lasts(self._clock.now(), needed_seconds):
-            # The flight is by key alone: whatever it fetches is as young as a token can be.
-            token = await self._flights.join(key, lambda: self._token(demand, repository, scopes))
+            if key in self._tokenless:
+                return None
+            try:
+                # The flight is by key alone: whatever it fetches is as young as a token can be.
+                token = await self._flights.join(key, lambda: self._token(demand, repository, scopes))
+            except RegistryError as error:
+                if key in self._insisted or not await self._refuses_strangers(error, repository):
+                    raise
+                self._tokenless.add(key)
+                return None
         return token.header
 
     async def challenged(
@@ -130,6 +140,8 @@ class Authenticator:
         if known.scheme == "basic":
             return login is not None and login.credential.basic() not in (None, sent)
         key = (registry, scopes)
+        self._insisted.add(key)
+        self._tokenless.discard(key)
         token = self._tokens.get(key)
         if token is not None and token.header == sent:
             del self._tokens[key]
@@ -141,7 +153,10 @@ class Authenticator:
         if status == 429 or status >= 500:
             return
         self._pinged.add(registry)
-        demand = self._choose(registry, url, headers) if status in (401, 403) else None
+        try:
+            demand = self._choose(registry, url, headers) if status in (401, 403) else None
+        except RegistryError:
+            return  # the request that needs it will say so
         if demand is not None:
             self._announced[registry] = demand
 
@@ -180,6 +195,13 @@ class Authenticator:
         await self._flights.close()
         await self._pings.close()
         await self._credentials.close()
+
+    async def _refuses_strangers(self, error: RegistryError, repository: Repository) -> bool:
+        """Whether a token was refused to somebody without a login, who may do without: for reading in public.
+
+        What another repository asked for is not yet what this one does.
+        """
+        return error.status in (401, 403) and await self._credentials.find(repository) is None
 
     def _known(self, registry: Registry) -> Demand | None:
         return self._demands.get(registry) or self._announced.get(registry)
