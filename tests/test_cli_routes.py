@@ -77,6 +77,11 @@ def test_unchecked(network: Network) -> None:
         ("", ["--insecure", "{}"], "404"),
         ("", ["--insecure", "{}"], "the certificate of {} is not checked (--insecure)"),
         ("[registry.'{}']\ninsecure = true", [], "404"),
+        (
+            "insecure = ['{}', 'other.example']",
+            [],
+            "! The certificate of {} is not checked (--insecure). 1 spec",
+        ),
         ("", ["--insecure", "127.0.0.1:1"], "the certificate does not fit"),
     ],
 )

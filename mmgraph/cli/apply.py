@@ -48,6 +48,7 @@ def apply(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, wants_colour, width
+    from mmgraph.cli.routes import cautions
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
     from mmgraph.execute import Execution
@@ -82,6 +83,7 @@ def apply(
             return FAILED
         colour = wants_colour(sys.stdout, look.color)
         if dry_run:
+            emit(cautions(network, made))
             emit(plan_text(made, unfold=False, colour=colour, width=width(), fold=sys.stdout.isatty()))
             return FAILED if made.count(Result.FAILED) else DONE
         if account is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from mmgraph.cli.options import Network
 from mmgraph.errors import SpecError
 from mmgraph.names import Registry, quote
+from mmgraph.plan import Plan
 from mmgraph.registry.gate import Allowance
 from mmgraph.registry.origins import Opening, Trust
 from mmgraph.registry.proxies import Proxies
@@ -61,3 +62,13 @@ def _number(text: str, option: str, most: int) -> float:
             f"{option} {quote(text)}: write {'a whole number' if whole else 'a number'} up to {most}"
         )
     return value
+
+
+def cautions(network: Network, plan: Plan) -> str:
+    """Return the lines that stand above a plan: which of its registries are taken at their word."""
+    specs = [goal.spec for goal in plan.goals]
+    named = {place.repository.registry for spec in specs for place in (spec.source, spec.destination)}
+    unchecked = sorted(named & network.unchecked())
+    return "".join(
+        f"! The certificate of {registry} is not checked (--insecure).\n" for registry in unchecked
+    )
