@@ -80,8 +80,10 @@ def plan(
         elif format == "json":
             emit(document.decode())
         else:
+            from mmgraph.cli.routes import cautions
             from mmgraph.report.text import plan_text
 
+            emit(cautions(network, made))
             colour = wants_colour(sys.stdout, look.color)
             emit(plan_text(made, unfold=all, colour=colour, width=width(), fold=sys.stdout.isatty()))
 
