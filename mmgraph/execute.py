@@ -14,7 +14,8 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
-from mmgraph.errors import InternalError, MmgraphError, RegistryError
+from mmgraph.commits import Commits
+from mmgraph.errors import InternalError, MmgraphError
 from mmgraph.events import (
     Draining,
     Ended,
@@ -30,7 +31,7 @@ from mmgraph.events import (
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.ready import Lane, ReadyQueue
-from mmgraph.store import RawManifest, Transport
+from mmgraph.store import Transport
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work, sharing
 
@@ -45,13 +46,10 @@ BUDGET = 48 * 1024 * 1024
 """Bytes that all buffers of a run may hold."""
 DRAIN_SECONDS = 25.0
 """How long what runs may go on after the first signal: Kubernetes kills after 30."""
-_LOOK_AGE = 30.0
-"""Seconds after which a look at a tag is too old to write by."""
 _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
 _PATIENCE = 15.0
 """Seconds of a target's pause after which the others of its tee do not wait for it."""
 _JITTER = random.Random()  # noqa: S311
-_MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
 
 class Execution:
@@ -76,7 +74,6 @@ class Execution:
         self._transport = transport
         self._clock = clock
         self._report = report
-        self._looks = looks
         self._budget = budget
         self._max_failures = max_failures
         self._ledger = Ledger(plan, self._enqueue, self._ended)
@@ -97,6 +94,9 @@ class Execution:
         self._goals: dict[Node, Goal] = {goal.node: goal for goal in plan.goals if goal.node is not None}
         self._downloaded = self._uploaded = self._mounted = self._found = self._failures = 0
         self._surprises: list[str] = []
+        self._commits = Commits(
+            plan, self._ledger, transport, clock, looks, self._goals, report, self._surprise
+        )
 
     async def run(self) -> Account:
         """Do all that can be done, and account for it. Cancelling cancels what runs and raises ``CancelledError``."""
@@ -150,7 +150,7 @@ class Execution:
         writes, self._writes = self._writes, []
         for work in sorted(writes, key=lambda work: work.rank):
             work.state = State.RUNNING
-            self._spawn(self._write_tag(work) if work.node.kind is Kind.TAG else self._write_root(work))
+            self._spawn(self._commits.write(work))
         self._queue_fresh()
         while any(self._start_from(lane) for lane in self._queue.lanes()):
             pass
@@ -349,90 +349,6 @@ class Execution:
                     "does not show what it has by mounting: asking by HEAD before each upload",
                 )
             )
-
-    # Manifests, indexes, tags
-
-    async def _write_root(self, work: Work) -> None:
-        """PUT a manifest or index: with its first tag in one request, by digest where no tag waits for it."""
-        tags = self._ledger.tags(work)
-        for tag in tags:
-            if not await self._may_write(tag):
-                continue
-            tag.state = State.RUNNING
-            error = await self._put(work, tag.node.name, tag.step.old)
-            if error is None:
-                self._landed(work)
-                self._ledger.done(work)
-                self._ledger.done(tag)
-                return
-            if self._revive(work, error):
-                tag.state = State.WAITING
-                return
-            self._ledger.fail(tag, str(error))
-        if tags and not self._ledger.needed(work) and work.node not in self._goals:
-            self._ledger.fail(work, "none of its tags could be written")
-            return
-        error = await self._put(work, work.digest)
-        if error is None:
-            self._landed(work)
-            self._ledger.done(work)
-        elif not self._revive(work, error):
-            self._ledger.fail(work, str(error))
-
-    async def _write_tag(self, work: Work) -> None:
-        """PUT a further tag of a manifest or index that is there."""
-        if not await self._may_write(work):
-            return
-        error = await self._put(work, work.node.name, work.step.old)
-        if error is None:
-            self._ledger.done(work)
-        elif not self._revive(work, error):
-            self._ledger.fail(work, str(error))
-
-    async def _put(self, work: Work, name: str, old: Digest | None = None) -> MmgraphError | None:
-        document = self._plan.documents[work.digest]
-        manifest = RawManifest(document.raw, document.media_type)
-        try:
-            await self._transport.put_manifest(work.node.repository, name, work.digest, manifest, old)
-        except MmgraphError as error:
-            return error
-        return None
-
-    async def _may_write(self, tag: Work) -> bool:
-        """Whether the tag still names what the plan says; a look older than 30 seconds is renewed first.
-
-        A third value fails the tag: somebody else moved it. There is no compare-and-swap in the protocol, so this
-        narrows the window to about a round trip and cannot close it.
-        """
-        repository, name = tag.node.repository, tag.node.name
-        look = self._looks.get((repository, name))
-        if look is not None and self._clock.now() - look.at <= _LOOK_AGE:
-            return True
-        try:
-            resolved = await self._transport.find(repository, name)
-        except MmgraphError as error:
-            self._ledger.fail(tag, str(error))
-            return False
-        digest = resolved.digest if resolved else None
-        if digest in (tag.step.old, tag.digest):
-            return True
-        self._ledger.fail(
-            tag,
-            f"moved meanwhile: {tag.node} named {tag.step.old or 'nothing'}, and names {digest or 'nothing'} now",
-        )
-        return False
-
-    def _revive(self, work: Work, error: MmgraphError) -> bool:
-        """Where the registry says that parts of a manifest are missing, send them again: it is right."""
-        if not isinstance(error, RegistryError) or not _MISSING.intersection(error.codes):
-            return False
-        revived = self._ledger.revive(work, error.detail)
-        if revived:
-            self._surprise(work, f"the registry lacks what it was seen to have: sending that again ({error})")
-        return revived
-
-    def _landed(self, work: Work) -> None:
-        self._report(Landed(work.node.repository, work.digest, work.step.size, "put"))
 
     # The end
 

@@ -54,7 +54,8 @@ LAYERS: Final = {
     "ready": _room(4),
     "tee": _room(3),
     "transfer": _room(4, "tee"),
-    "execute": _room(5, "graph evidence plan account work ready transfer"),
+    "commits": _room(5, "graph evidence plan work"),
+    "execute": _room(6, "graph evidence plan account work ready transfer commits"),
     "registry": _room(2),
     "registry.wire": _room(2),
     "registry.secrets": _room(2),
@@ -129,7 +130,7 @@ OTHERS: Final = {
     "yarl": frozenset({"registry.sessions"}),  # the URLs of aiohttp
 }
 
-WRITERS: Final = frozenset({"store", "transfer", "execute", "registry.client", "cli"})
+WRITERS: Final = frozenset({"store", "transfer", "commits", "execute", "registry.client", "cli"})
 """Who may name what changes a registry; whatever plans is not among them, so it cannot write."""
 
 
