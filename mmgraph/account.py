@@ -27,7 +27,7 @@ class Account(msgspec.Struct, frozen=True):
     uploaded: int
     mounted: int
     found: int
-    """Bytes that were to be uploaded and turned out to be there, as a plan that asks for every blob would have known."""
+    """Bytes that were to be uploaded and turned out to be there, as a plan that asks for each blob would know."""
     surprises: Sequence[str]
     requests: Mapping[Registry, Mapping[Operation, int]]
     seconds: float

@@ -31,11 +31,11 @@ from mmgraph.events import (
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.ready import Lane, ReadyQueue
-from mmgraph.store import Transport
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work, sharing
 
 if TYPE_CHECKING:
+    from mmgraph.store import Transport
     from collections.abc import Coroutine, Mapping, Sequence
 
     from mmgraph.clock import Clock
