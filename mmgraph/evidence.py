@@ -52,7 +52,7 @@ class Evidence:
         self._holders: dict[tuple[Registry, Digest], Repository] = {}
 
     def hold(self, repository: Repository, digest: Digest, reason: str) -> None:
-        """``digest`` is in ``repository``; the first reason stays. A registry's own no outweighs what a list implies."""
+        """``digest`` is in ``repository``; the first reason stays. A registry's own no outweighs a list."""
         if digest in self._lacks.get(repository, ()):
             return
         self._holds.setdefault(repository, {}).setdefault(digest, reason)

@@ -35,12 +35,12 @@ from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work, sharing
 
 if TYPE_CHECKING:
-    from mmgraph.store import Transport
     from collections.abc import Coroutine, Mapping, Sequence
 
     from mmgraph.clock import Clock
     from mmgraph.evidence import Look
     from mmgraph.names import Digest, Registry, Repository
+    from mmgraph.store import Transport
 
 BUDGET = 48 * 1024 * 1024
 """Bytes that all buffers of a run may hold."""

@@ -65,7 +65,7 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class Traffic(msgspec.Struct, frozen=True):
-    """How it went at one registry so far: requests sent again, pauses and their seconds, the windows as they are now."""
+    """How it went at one registry so far: requests sent again, pauses and their seconds, the windows as of now."""
 
     retries: int = 0
     pauses: int = 0
