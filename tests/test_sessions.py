@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,6 +155,18 @@ async def test_a_redirect_where_nobody_goes(host: str) -> None:
     async with Raw(script(answer(307, location=f"http://{host}/b"))) as server, plain(server) as remote:
         with pytest.raises(RegistryError, match=r"redirects to .*; nothing allows that"):
             await read(remote, at(server), SHORT)
+
+
+async def test_many_at_once_where_nobody_goes(caplog: pytest.LogCaptureFixture) -> None:
+    """A name that many are sent to at once is refused to each, and no error is left that nobody has heard."""
+    lookup = names({"rebound.example.com": "169.254.169.254"})
+    move = answer(307, location="http://rebound.example.com/b")
+    async with Raw(script(move)) as server, plain(server, routes=routes(lookup=lookup)) as remote:
+        found = await asyncio.gather(
+            *(read(remote, at(server), SHORT) for _ in range(10)), return_exceptions=True
+        )
+        gc.collect()
+    assert (10, []) == (sum("nothing allows" in str(each) for each in found), caplog.messages)
 
 
 async def test_one_registrys_connections_are_not_anothers() -> None:
