@@ -132,13 +132,13 @@ class Compiler:
         try:
             return await work
         except MmgraphError as error:
-            return Unread(spec, f"{spec.source}: {error}")
+            return Unread(spec, _cause(spec, error))
 
     async def _read(self, image: Image) -> None:
         try:
             await self._discovery.read(image)
         except MmgraphError as error:
-            self._images[image.spec] = Unread(image.spec, f"{image.spec.source}: {error}")
+            self._images[image.spec] = Unread(image.spec, _cause(image.spec, error))
 
     def _readable(self) -> list[Image]:
         images = (self._images[spec] for spec in self._specs)
@@ -291,6 +291,11 @@ class Compiler:
                 self.evidence.hold(question.repository, question.digest, "found by HEAD")
             elif answers[question] is Presence.ABSENT:
                 self.evidence.lack(question.repository, question.digest)
+
+
+def _cause(spec: CopySpec, error: MmgraphError) -> str:
+    """What stopped ``spec``; the same words for all where it is not about their sources."""
+    return str(error) if error.common else f"{spec.source}: {error}"
 
 
 def _distance(places: Sequence[int], place: int) -> int:

@@ -14,6 +14,8 @@ class MmgraphError(Exception):
     """How often it was tried."""
     final = True
     """Whether trying once more is pointless, or has been given up where it was tried (retries are one layer)."""
+    common = False
+    """Whether it is the same for all who ask there: of a registry, not of an image."""
     waits = False
     """Whether all that is asked for is time: to be tried again after the registry's pause, holding nothing."""
 

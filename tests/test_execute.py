@@ -456,3 +456,118 @@ async def test_two_blind_registries_that_copy_to_each_other_do_not_lock_up() -> 
         execution._blind.update(Registry(address) for address in (one, two))
         account = await asyncio.wait_for(execution.run(), 30)
         assert ["created", "created"] == [end.outcome for end in account.ends]
+
+
+# Bad days of a registry
+
+
+async def test_a_tee_does_not_wait_for_a_paused_target() -> None:
+    """One registry asks to wait for a minute: the others' images are done before, and its own after."""
+    clock = ManualClock()
+    async with rig(2, clock=clock) as rigged:
+        await lay(rigged, "a", "1", manifest("config", "layer"), "config", "layer")
+        second = rigged.servers[2].address
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", f"{second}/b:1")], clock)
+        execution = await run.prepare()
+        rigged.fault(
+            2, Rule(Refuse(429, "TOOMANYREQUESTS", {"Retry-After": "60"}), Operation.POST_UPLOAD, count=1)
+        )
+        began = clock.now()
+        ended: dict[str, float] = {}
+        forward = execution._report
+
+        def note(event: Event) -> None:
+            if isinstance(event, Finished):
+                ended[event.destination.repository.registry] = clock.now() - began
+            forward(event)
+
+        execution._report = note
+        with clock.autojump():
+            account = await execution.run()
+        first = rigged.servers[1].address
+        assert (True, True, True) == (account.complete, ended[first] < 15, ended[second] >= 60)
+
+
+async def test_a_registry_that_takes_no_writes_fails_fast() -> None:
+    """Its images fail with one cause after a few requests, and the other registry's are done."""
+    async with rig(2) as rigged:
+        names = [f"l{number}" for number in range(30)]
+        await lay(rigged, "a", "1", manifest("config", *names), "config", *names)
+        second = rigged.servers[2].address
+        rigged.fault(2, Rule(Refuse(405, "UNSUPPORTED"), Operation.POST_UPLOAD))
+        specs = [("a:1", "b:1"), *(("a:1", f"{second}/b{number}:1") for number in range(5))]
+        run = Run(rigged, specs)
+        account = await run.apply()
+        posts = rigged.servers[2].log.count(Operation.POST_UPLOAD)
+        causes = {end.cause.partition(" takes no writes")[0] for end in account.ends if end.cause}
+        assert (1, 5, True, True) == (
+            account.count("created"),
+            account.count("failed") + account.count("blocked"),
+            posts < 100,
+            any(cause.endswith(second) for cause in causes),
+        )
+
+
+async def test_a_repository_that_fails_for_ever_fails_alone() -> None:
+    """500 to every upload of one repository: its image fails, the others are done."""
+    clock = ManualClock()
+    async with rig(clock=clock) as rigged:
+        for number in range(4):
+            names = [f"c{number}", *(f"l{number}-{each}" for each in range(10))]
+            await lay(rigged, f"a{number}", "1", manifest(*names), *names)
+        run = Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(4)], clock)
+        execution = await run.prepare()
+        rigged.fault(1, Rule(Refuse(500, "UNKNOWN"), Operation.POST_UPLOAD, repository="b1"))
+        with clock.autojump():
+            account = await execution.run()
+        expected = {"b0:1": "created", "b1:1": "blocked", "b2:1": "created", "b3:1": "created"}
+        assert expected == run.outcomes(account)
+
+
+async def test_a_destination_that_goes_away() -> None:
+    """Once nobody answers there, all that is to be written there fails with one cause, and no blob is read for it."""
+    clock = ManualClock()
+    async with rig(2, clock=clock) as rigged:
+        names = [f"l{number}" for number in range(40)]
+        await lay(rigged, "a", "1", manifest("config", *names), "config", *names)
+        second = rigged.servers[2].address
+        run = Run(rigged, [("a:1", "b:1"), ("a:1", f"{second}/b:1")], clock)
+        execution = await run.prepare()
+        await rigged.servers[2].stop()
+        with clock.autojump():
+            account = await execution.run()
+        assert (1, True) == (
+            account.count("created"),
+            f"{second} cannot be reached" in " ".join(end.cause for end in account.ends),
+        )
+
+
+async def test_a_tag_whose_answer_was_lost_is_moved() -> None:
+    """The write of a tag that names an old image is answered by 502: the old one is still there, so it is put again."""
+    clock = ManualClock()
+    async with rig(clock=clock) as rigged:
+        wanted, other = manifest("config"), manifest("other")
+        await lay(rigged, "a", "1", wanted, "config")
+        place = rigged.repository(1, "b")
+        rigged.put_blob(place, content("other"))
+        await rigged.client.put_manifest(place, "1", other.digest, RawManifest(other.raw, other.media_type))
+        run = Run(rigged, [("a:1", "b:1")], clock)
+        execution = await run.prepare()
+        rigged.fault(1, Rule(Refuse(502, "UNKNOWN"), Operation.PUT_MANIFEST, name="1", count=1))
+        with clock.autojump():
+            account = await execution.run()
+        found = await rigged.client.find(place, "1")
+        assert ({"b:1": "moved"}, wanted.digest) == (run.outcomes(account), found.digest if found else None)
+
+
+async def test_what_a_quota_leaves_is_deferred() -> None:
+    """With two manifests above the reserve, two images are read; the others say so, and are among the failed."""
+    left = Headers({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "7;w=21600"})
+    async with rig() as rigged:
+        for number in range(5):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        rigged.fault(0, Rule(left, Operation.HEAD_MANIFEST))
+        run = Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(5)])
+        account = await run.apply()
+        causes = [end.cause.partition(": 1")[0] for end in account.ends if end.outcome == "failed"]
+        assert (2, ["deferred: quota"] * 3) == (account.count("created"), causes)

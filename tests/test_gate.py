@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mmgraph.errors import RegistryError
 from mmgraph.names import Registry
-from mmgraph.registry.gate import Gate, Ticket
+from mmgraph.registry.gate import WRITING, Allowance, Gate, PausedError, Ticket
+from mmgraph.store import Operation, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -201,3 +203,133 @@ async def test_never_more_than_the_window(gate: Gate) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     expected = (2, (0, 0))
     assert expected == (most, gate.in_use(A))
+
+
+# Pauses of one class, closures
+
+
+GET, HEAD, PUT = Operation.GET_MANIFEST, Operation.HEAD_MANIFEST, Operation.PUT_MANIFEST
+
+
+def closed() -> RegistryError:
+    """Return the error of a registry that is closed."""
+    return RegistryError("closed", status=429)
+
+
+async def test_a_pause_of_one_class(gate: Gate, clock: ManualClock) -> None:
+    """Only requests of that class wait; others and transfers go on, also with every slot asked for."""
+    gate.pause(A, 30, GET)
+    waiting = [asyncio.create_task(gate.acquire(A, write=False, operation=GET)) for _ in range(5)]
+    await turns()
+    with await gate.acquire(A, write=False, operation=HEAD):
+        taken = gate.take([A], [A])
+        assert (True, False) == (taken is not None, any(task.done() for task in waiting))
+    for task in waiting:
+        task.cancel()
+
+
+async def test_the_end_of_a_class_pause(gate: Gate, clock: ManualClock) -> None:
+    """Who waited for it goes on in turn, within the window."""
+    gate.pause(A, 30, GET)
+    waiting = [asyncio.create_task(gate.acquire(A, write=False, operation=GET)) for _ in range(3)]
+    await clock.advance(30)
+    expected = [True, True, False]
+    assert expected == [task.done() for task in waiting]
+    for task in waiting[:2]:
+        task.result().release()
+    await turns()
+    waiting[2].result().release()
+
+
+async def test_impatience(gate: Gate) -> None:
+    """Who holds slots and cannot wait so long is told at once."""
+    gate.pause(A, 30)
+    with pytest.raises(PausedError, match="for 30 seconds"):
+        await gate.passed(A, GET, patience=15)
+
+
+async def test_closing_fails_all_that_wait(gate: Gate) -> None:
+    """Those in the queue, those at the pause and those to come get the error it was closed with."""
+    gate.pause(A, 30)
+    waiting = [asyncio.create_task(gate.acquire(A, write=write)) for write in (False, True)]
+    waiting.append(asyncio.create_task(gate.passed(A)))  # type: ignore[arg-type]
+    await turns()
+    gate.close_for(A, closed)
+    found = await asyncio.gather(*waiting, gate.acquire(A, write=False), return_exceptions=True)
+    assert (["closed"] * 4, (0, 0)) == ([str(error) for error in found], gate.in_use(A))
+
+
+async def test_closing_fails_those_behind_others(gate: Gate) -> None:
+    """Who waits for a slot is failed too, and every slot is free in the end."""
+    held = gate.take([A, A], [])
+    waiting = [asyncio.create_task(gate.acquire(A, write=False)) for _ in range(3)]
+    await turns()
+    gate.close_for(A, closed)
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert held is not None
+    held.release()
+    assert (["closed"] * 3, (0, 0)) == ([str(error) for error in found], gate.in_use(A))
+
+
+async def test_closed_for_writes(gate: Gate) -> None:
+    """What takes no writes can be read."""
+    gate.close_for(A, closed, WRITING)
+    (await gate.acquire(A, write=False, operation=GET)).release()
+    with pytest.raises(RegistryError, match="closed"):
+        await gate.acquire(A, write=True, operation=PUT)
+    assert ("closed", None, None) == (
+        gate.closed(A, write=True),
+        gate.closed(A, write=False),
+        gate.closed(B, write=True),
+    )
+
+
+async def test_closed_for_a_while(gate: Gate, clock: ManualClock) -> None:
+    """Once the time is over, requests go out again."""
+    gate.close_for(A, closed, seconds=60)
+    await clock.advance(60)
+    (await gate.acquire(A, write=False)).release()
+
+
+async def test_a_shrunken_window(gate: Gate) -> None:
+    """After overload one request at a time is let in, whoever waits."""
+    held = [gate.take([A], []), gate.take([A], [])]
+    waiting = [asyncio.create_task(gate.acquire(A, write=False)) for _ in range(2)]
+    await turns()
+    gate.settle(A, write=False, began=1.0, overloaded=True)
+    used = []
+    for ticket in held:
+        assert ticket is not None
+        ticket.release()
+        await turns()
+        used.append(gate.in_use(A)[0])
+    expected = [1, 1]
+    assert expected == used
+    waiting[0].result().release()
+    await turns()
+    waiting[1].result().release()
+
+
+async def test_the_pace(clock: ManualClock) -> None:
+    """Requests leave one after the other at the rate that is allowed, and at once after a while of none."""
+    gate = Gate(clock, allowances={A: Allowance(per_second=10)})
+    with clock.autojump():
+        began = clock.now()
+        await asyncio.gather(*(gate.paced(A) for _ in range(5)))
+        took = clock.now() - began
+        await clock.sleep(100)
+        before = clock.now()
+        await gate.paced(A)
+    assert (0.4, 0.0) == (round(took, 6), clock.now() - before)
+
+
+async def test_traffic_counts_pauses(gate: Gate, clock: ManualClock) -> None:
+    """A pause that is extended is one, and its seconds are those that it lasted."""
+    gate.pause(A, 20)
+    await clock.advance(10)
+    gate.pause(A, 30)
+    gate.pause(A, 5)
+    await clock.advance(30)
+    gate.pause(A, 1)
+    expected = {A: Traffic(7, 2, 41.0, 2, 2)}
+    assert expected == gate.traffic({A: 7})

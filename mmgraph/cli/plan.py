@@ -1,12 +1,19 @@
 """``mmgraph plan``: what apply would do."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from mmgraph.cli import CHANGES, DONE, FAILED
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mmgraph.names import Registry
+    from mmgraph.plan import Plan
+    from mmgraph.registry.quota import Quota
 
 
 def plan(
@@ -37,12 +44,10 @@ def plan(
     look: Look = LOOK,
 ) -> int:
     """Print the plan, save it, or answer by the exit code whether anything would change."""
-    import sys
-
     from mmgraph import __version__, saved
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
-    from mmgraph.cli.output import emit, say, wants_colour, width, write
+    from mmgraph.cli.output import emit, say, write
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
@@ -51,6 +56,8 @@ def plan(
     chosen = load(specs, selection)
     if isinstance(chosen, Plan) and (out is not None or repair):
         raise SpecError("a saved plan is shown as it is: --out and --repair are for specs")
+
+    quotas: dict[Registry, Quota] = {}
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):
@@ -64,6 +71,7 @@ def plan(
                     require_platforms=selection.require_platforms,
                     repair=repair,
                 )
+                quotas.update(session.client.quotas())
         show(made)
         if made.count(Result.FAILED):
             return FAILED
@@ -80,11 +88,23 @@ def plan(
         elif format == "json":
             emit(document.decode())
         else:
-            from mmgraph.cli.routes import cautions
-            from mmgraph.report.text import plan_text
-
-            emit(cautions(network, made))
-            colour = wants_colour(sys.stdout, look.color)
-            emit(plan_text(made, unfold=all, colour=colour, width=width(), fold=sys.stdout.isatty()))
+            _print(made, network, look, quotas, unfold=all)
 
     return run(work)
+
+
+def _print(
+    made: "Plan", network: Network, look: Look, quotas: "Mapping[Registry, Quota]", *, unfold: bool
+) -> None:
+    """Print a plan for people, under what it takes at its word and above what is left of quotas."""
+    import sys
+
+    from mmgraph.cli.output import emit, wants_colour, width
+    from mmgraph.cli.routes import cautions
+    from mmgraph.report.text import plan_text
+
+    emit(cautions(network, made))
+    colour = wants_colour(sys.stdout, look.color)
+    emit(plan_text(made, unfold=unfold, colour=colour, width=width(), fold=sys.stdout.isatty()))
+    for registry, quota in sorted(quotas.items()):
+        emit(f"{registry}: {quota.words}\n")

@@ -146,12 +146,12 @@ class Connections:
         began = self._clock.now()
         reads_manifest = call.operation is Operation.GET_MANIFEST
         if reads_manifest:
-            self.retrying.quotas.spend(registry)
+            self.retrying.quotas.spend(registry, call.url)
         try:
             answer = await self._answered(call, repeat=repeat)
         finally:
             if reads_manifest:
-                self.retrying.quotas.answered(registry)
+                self.retrying.quotas.answered(registry, call.url)
         self.retrying.heard(call.repository, answer, began, own=self.own(registry, answer.url))
         return answer
 

@@ -26,78 +26,106 @@ the address or the account."""
 class QuotaError(RegistryError):
     """The registry's quota of manifests is spent up to the reserve: to be gone on with by another run."""
 
+    common = True
 
-class Quota(msgspec.Struct):
-    """One registry's quota as it stands: units in all, those left, and the window's seconds.
 
-    ``spent`` are this run's GETs of manifests, ``deferred`` those that were not sent.
+class Quota(msgspec.Struct, frozen=True):
+    """One registry's quota as it stands: the units in all and those left, and the seconds of its window.
+
+    ``spent`` are this run's GETs of manifests, ``needed`` the manifests that were not read for its sake: what they
+    list is not known yet, so that as many are needed at the least.
     """
 
     limit: int
     left: int
     seconds: int
-    spent: int = 0
-    deferred: int = 0
+    spent: int
+    needed: int
 
     @property
-    def reserve(self) -> int:
-        """Units that are left alone."""
-        return max(1, round(self.limit * _RESERVE))
+    def words(self) -> str:
+        """In one line, for people."""
+        limit = f" of {self.limit} in {self.seconds / 3600:.3g} h" if self.limit else ""
+        needed = f", at least {self.needed} still needed" if self.needed else ""
+        return f"quota: {self.spent} manifests read{limit}, {self.left} left{needed}"
+
+
+class _Quota:
+    """What is known of one registry's."""
+
+    __slots__ = ("deferred", "left", "limit", "seconds", "spent", "under_way")
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+        """None: the registry has told of none."""
+        self.left = 0
+        self.seconds = 0
+        self.spent = 0
+        self.under_way = 0
+        self.deferred: set[str] = set()
+
+    @property
+    def scarce(self) -> bool:
+        """Whether only the reserve is left."""
+        return self.limit is not None and self.left <= max(1, round(self.limit * _RESERVE))
 
 
 class Quotas:
-    """The quotas of all registries that tell of one."""
+    """The quotas of all registries of a run."""
 
     def __init__(self) -> None:
-        self.known: dict[Registry, Quota] = {}
-        self._spent: dict[Registry, int] = {}
-        self._under_way: dict[Registry, int] = {}
+        self._quotas: dict[Registry, _Quota] = {}
+
+    @property
+    def known(self) -> dict[Registry, Quota]:
+        """The quotas of those registries that have told of one."""
+        return {
+            registry: Quota(quota.limit, quota.left, quota.seconds, quota.spent, len(quota.deferred))
+            for registry, quota in self._quotas.items()
+            if quota.limit is not None
+        }
 
     def heard(self, registry: Registry, headers: Mapping[str, str]) -> None:
         """Take note of the headers of an answer about a manifest."""
         limit, left = amount(headers.get("ratelimit-limit")), amount(headers.get("ratelimit-remaining"))
         if limit is None or left is None:
             return
+        quota = self._quota(registry)
+        quota.limit, quota.seconds = limit.units, limit.seconds
         # The requests that are still on their way will be counted, and the answer does not know of them.
-        units = max(0, left.units - self._under_way.get(registry, 0))
-        known = self.known.get(registry)
-        if known is None:
-            spent = self._spent.get(registry, 0)
-            self.known[registry] = Quota(limit.units, units, limit.seconds, spent)
-        else:
-            known.limit, known.left, known.seconds = limit.units, units, limit.seconds
-
-    def spend(self, registry: Registry) -> None:
-        """A manifest is about to be read; raise ``QuotaError`` where only the reserve is left."""
-        quota = self.known.get(registry)
-        if quota is not None:
-            if quota.left <= quota.reserve:
-                raise self.deferred(registry)
-            quota.left -= 1
-            quota.spent += 1
-        self._spent[registry] = self._spent.get(registry, 0) + 1
-        self._under_way[registry] = self._under_way.get(registry, 0) + 1
-
-    def answered(self, registry: Registry) -> None:
-        """The answer to a request that was ``spend`` on is there, or will not come."""
-        self._under_way[registry] = self._under_way.get(registry, 1) - 1
+        quota.left = max(0, left.units - quota.under_way)
 
     def exhausted(self, registry: Registry) -> None:
         """The registry itself says that nothing is left."""
-        quota = self.known.setdefault(registry, Quota(0, 0, 0, self._spent.get(registry, 0)))
-        quota.left = 0
+        quota = self._quota(registry)
+        quota.limit, quota.left = quota.limit or 0, 0
 
-    def deferred(self, registry: Registry) -> QuotaError:
-        """Return the error of one more manifest that is not read now."""
-        quota = self.known[registry]
-        quota.deferred += 1
-        limit = (
-            f"{quota.limit} manifests in {quota.seconds / 3600:.0f} h"
-            if quota.limit
-            else "a number of manifests"
-        )
-        return QuotaError(
-            f"deferred: quota: {registry} allows {limit}, and what is left is kept in reserve; run again later, and"
-            " it goes on from what has been read",
-            status=429,
-        )
+    def spend(self, registry: Registry, name: str) -> None:
+        """The manifest ``name`` is about to be read; raise ``QuotaError`` where only the reserve is left."""
+        quota = self._quota(registry)
+        if quota.scarce:
+            quota.deferred.add(name)
+            raise _deferred(registry, quota)
+        quota.left -= 1
+        quota.spent += 1
+        quota.under_way += 1
+
+    def answered(self, registry: Registry, name: str) -> None:
+        """The answer to a request that was ``spend`` on is there, or will not come."""
+        quota = self._quota(registry)
+        quota.under_way -= 1
+        quota.deferred.discard(name)
+
+    def _quota(self, registry: Registry) -> _Quota:
+        return self._quotas.setdefault(registry, _Quota())
+
+
+def _deferred(registry: Registry, quota: _Quota) -> QuotaError:
+    limit = (
+        f"{quota.limit} manifests in {quota.seconds / 3600:.3g} h" if quota.limit else "no more manifests now"
+    )
+    return QuotaError(
+        f"deferred: quota: {registry} allows {limit}, and what is left of them is kept in reserve; run again later,"
+        " and it goes on from what has been read",
+        status=429,
+    )

@@ -177,7 +177,7 @@ class Retries:
         seconds = asked_to_wait(answer.headers, self._clock.wall())
         if seconds is None and answer.verdict is Verdict.WAIT:
             if name != ALL:  # Docker Hub's quota, which does not come back within any pause
-                self._close_quota(registry, name, self._gate.max_wait)
+                self.quotas.exhausted(registry)
                 return
             self._overloads[registry, name] = count = self._overloads.get((registry, name), 0) + 1
             seconds = self._chance.uniform(0, delay_bound(count))
@@ -186,7 +186,7 @@ class Retries:
         if seconds <= self._gate.max_wait:
             self._gate.pause(registry, seconds, name)
         elif name != ALL:
-            self._close_quota(registry, name, seconds)
+            self.quotas.exhausted(registry)
         else:
             self._close(answer, registry, seconds)
 
@@ -204,7 +204,7 @@ class Retries:
 
             def gone() -> MmgraphError:
                 found = NetworkError(words)
-                found.tries, found.final = count, True
+                found.tries, found.final, found.common = count, True, True
                 return found
 
             self._gate.close_for(registry, gone)
@@ -252,10 +252,6 @@ class Retries:
         error = RegistryError(words, status=answer.status, codes=answer.said.codes)
         self._gate.close_for(registry, lambda: _like(error, words), seconds=seconds)
 
-    def _close_quota(self, registry: Registry, name: str, seconds: float) -> None:
-        self.quotas.exhausted(registry)
-        self._gate.close_for(registry, lambda: self.quotas.deferred(registry), name, seconds)
-
 
 def give_up(error: NetworkError, tries: int) -> None:
     """Mark ``error`` as final and let its message say after how many tries."""
@@ -267,5 +263,5 @@ def give_up(error: NetworkError, tries: int) -> None:
 def _like(error: RegistryError, words: str) -> RegistryError:
     """A new error that is final, as each who is told needs one of its own."""
     found = RegistryError(words, status=error.status, codes=error.codes, detail=error.detail)
-    found.tries, found.final = error.tries, True
+    found.tries, found.final, found.common = error.tries, True, True
     return found
