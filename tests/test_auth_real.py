@@ -150,7 +150,7 @@ async def test_a_right_that_is_missing(tmp_path: Path, start_registry: Start) ->
             grants = [(await wire.authorize(app, push=push)).granted for push in (False, True)]
             with pytest.raises(RegistryError) as caught:
                 await push(wire, app)
-    expected = f"the credential for {registry.address} from ~/auth.json may not push there"
+    expected = f"the credential for {registry.address} from ~/auth.json may pull but not push there"
     assert ([True, False], True) == (grants, expected in str(caught.value))
 
 

@@ -83,7 +83,7 @@ class Session:
 @asynccontextmanager
 async def open_session(network: Network, colour: Colour) -> AsyncIterator[Session]:
     """Open connections, the cache and the view of progress; all are closed at the end."""
-    if network.authfile is not None and not network.authfile.is_file():
+    if network.authfile is not None and not network.authfile.exists():  # a pipe will do
         raise SpecError(f"--authfile {network.authfile}: there is no such file")
     clock = SystemClock()
     async with _open_view(clock, colour) as view:

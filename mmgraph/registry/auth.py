@@ -172,7 +172,7 @@ class Authenticator:
             return f"{login} was not sent, since the token service is not {repository.registry}'s own"
         if status == 401 and demand.scheme == "basic":
             return f"{login} is not taken: {_log_in(repository)}"
-        return f"{login} may not {_verb(scopes)} there: give it the right, or {_log_in(repository)}"
+        return self._may_not(login, repository, scopes)
 
     async def grant(self, repository: Repository, scopes: tuple[str, ...]) -> Grant:
         """Return what is known of the right to do what ``scopes`` say, after a request that was let pass."""
@@ -256,7 +256,7 @@ class Authenticator:
         A thousand images would otherwise show a wrong password a thousand times, for which accounts are locked.
         """
         proof = self._proofs.setdefault((demand.realm, login), _Proof())
-        advice = f"{login} may not {_verb(scopes)} there: give it the right, or {_log_in(repository)}"
+        advice = self._may_not(login, repository, scopes)
         async with nullcontext() if proof.shown else proof.turn:
             if proof.wrong:
                 raise RegistryError(proof.wrong, status=401)
@@ -277,6 +277,13 @@ class Authenticator:
                 raise
             proof.shown = True
             return token
+
+    def _may_not(self, login: Login, repository: Repository, scopes: tuple[str, ...]) -> str:
+        verb, pull = _verb(scopes), wire.pull_scopes(repository)
+        tokens = [self._tokens.get((repository.registry, each)) for each in (pull, scopes)]
+        pulls = verb == "push" and any(token is not None and token.grants(pull) for token in tokens)
+        rights = f"{'pull but ' if pulls else ''}not {verb} there"
+        return f"{login} may {rights}: give it the right, or {_log_in(repository)}"
 
     async def _is_wrong(self, login: Login, demand: Demand, repository: Repository) -> bool:
         """Whether a login is refused as such, not for what it asked to do (ACR's 401 may mean either)."""
