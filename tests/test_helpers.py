@@ -52,6 +52,15 @@ def alive(pid: int) -> bool:
     return False
 
 
+async def gone(pid: int) -> bool:
+    """Whether a process ends; what has been killed needs a moment for it."""
+    for _ in range(500):
+        if not alive(pid):
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
 def children() -> list[int]:
     """Return the processes that we have started and that still run."""
     pids = map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
@@ -192,7 +201,7 @@ async def test_time(place: Place, clock: ManualClock) -> None:
     await clock.advance(TIMEOUT)
     with pytest.raises(HelperError, match="did not answer within 60 seconds"):
         await task
-    assert not alive(child)
+    assert await gone(child)
 
 
 async def test_a_child_that_holds_the_pipe(place: Place, clock: ManualClock) -> None:
@@ -203,7 +212,7 @@ async def test_a_child_that_holds_the_pipe(place: Place, clock: ManualClock) -> 
     await clock.advance(TIMEOUT)
     with pytest.raises(HelperError, match="did not answer"):
         await task
-    assert not alive(child)
+    assert await gone(child)
 
 
 async def test_a_cancelled_helper(place: Place) -> None:
@@ -214,7 +223,7 @@ async def test_a_cancelled_helper(place: Place) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await place.helpers.close()
-    assert not alive(pid)
+    assert await gone(pid)
 
 
 async def test_close(place: Place) -> None:
@@ -224,7 +233,7 @@ async def test_close(place: Place) -> None:
     pid = await place.pid()
     await place.helpers.close()
     await asyncio.gather(task, return_exceptions=True)
-    assert not alive(pid)
+    assert await gone(pid)
 
 
 @pytest.mark.parametrize("turns", range(12))
