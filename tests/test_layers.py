@@ -76,6 +76,7 @@ LAYERS: Final = {
         " registry.secrets registry.tokens",
     ),
     "registry.watch": _room(2),
+    "registry.trace": _room(3, "registry.wire"),
     "registry.failures": _room(3, "registry.wire registry.watch"),
     "registry.bodies": _room(4, "registry.wire registry.failures registry.policy registry.watch"),
     "registry.retries": _room(
@@ -94,13 +95,13 @@ LAYERS: Final = {
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(
         6,
-        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies registry.watch"
+        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies registry.watch registry.trace"
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
     "registry.client": _room(
         7,
         "registry.wire registry.credentials registry.auth registry.gate registry.bodies registry.retries"
-        " registry.connection"
+        " registry.connection registry.trace"
         " registry.policy registry.refusals registry.quota registry.origins registry.tls registry.proxies"
         " registry.sessions",
     ),

@@ -345,3 +345,25 @@ def test_query_keeps_the_realms_own() -> None:
 def test_mount_refused(status: int, expected: bool) -> None:
     """Any no to a mount is got around, save one that asks to wait."""
     assert expected == wire.mount_refused(status)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            b"<Code>SignatureDoesNotMatch</Code><Message>The signature is wrong.</Message>"
+            + b"<SignatureProvided>canary-signature</SignatureProvided>",
+            "SignatureDoesNotMatch: The signature is wrong.",
+        ),
+        (b"no canary-signature here", "no *** here"),
+        (b"no canary+signature here", "no *** here"),
+        (b"see https://x.example/?token=abc&n=1, please", "see https://x.example/?token=***&n=*** please"),
+        (b"what? no = 1", "what? no = 1"),
+    ],
+)
+def test_an_error_body_that_quotes_the_request_gives_no_secret_away(body: bytes, expected: str) -> None:
+    """Object stores quote the signature, and what was signed, to whoever failed."""
+    urls = ["https://s.example/b?sig=canary-signature", "https://s.example/b?sig=canary%2Bsignature"]
+    assert expected == next(
+        message for url in urls if "canary" not in (message := wire.refusal(body, url).message)
+    )

@@ -145,6 +145,21 @@ class Network:
         ),
     ] = False
 
+    verbose: Annotated[
+        int,
+        Parameter(
+            alias="-v",
+            count=True,
+            negative="",
+            show_default=False,
+            help="Show requests that failed or were sent again; twice (-vv): every request.",
+        ),
+    ] = 0
+    trace: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="Write a line of JSON for every request, without secrets."),
+    ] = None
+
     def plain(self) -> frozenset[Registry]:
         """The registries of ``--plain-http``; raises ``SpecError``."""
         return frozenset(map(Registry.parse, self.plain_http))

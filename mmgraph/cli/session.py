@@ -4,13 +4,14 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from mmgraph.cache import DiskCache, MemoryCache, default_path
 from mmgraph.cli.options import Colour, Network
-from mmgraph.cli.output import wants_colour
+from mmgraph.cli.output import say, wants_colour
 from mmgraph.cli.routes import allowances, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
@@ -21,6 +22,7 @@ from mmgraph.names import Repository
 from mmgraph.plan import Plan
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
+from mmgraph.registry.trace import Exchange, TraceFile
 from mmgraph.registry.wire import mounts_need_manifest
 from mmgraph.report.lines import Lines
 from mmgraph.report.terminal import animated
@@ -86,11 +88,18 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
     if network.authfile is not None and not network.authfile.exists():  # a pipe will do
         raise SpecError(f"--authfile {network.authfile}: there is no such file")
     clock = SystemClock()
-    async with _open_view(clock, colour) as view:
+    async with _open_view(clock, colour, network.verbose) as view, AsyncExitStack() as stack:
 
         def warn(message: str) -> None:
             view(Notice(None, message))
 
+        trace = None
+        if network.trace is not None:
+            trace = TraceFile(network.trace, warn)
+            stack.callback(trace.close)
+        heard = None
+        if trace is not None or network.verbose:
+            heard = partial(_hear, trace, network.verbose)
         credentials = Credentials(
             os.environ, network.authfile, clock=clock, anonymous=network.strangers(), warn=warn
         )
@@ -103,6 +112,7 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
             warn=warn,
             allowances=allowances(network),
             routes=routes(network, os.environ, warn),
+            heard=heard,
         )
         for registry in sorted(network.unchecked()):
             warn(f"the certificate of {registry} is not checked (--insecure)")
@@ -116,8 +126,8 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
 
 
 @asynccontextmanager
-async def _open_view(clock: Clock, colour: Colour) -> AsyncIterator[View]:
-    with _view(clock, colour) as view:
+async def _open_view(clock: Clock, colour: Colour, verbose: int) -> AsyncIterator[View]:
+    with _view(clock, colour, verbose) as view:
         ticking = asyncio.create_task(view.run())
         try:
             yield view
@@ -127,9 +137,16 @@ async def _open_view(clock: Clock, colour: Colour) -> AsyncIterator[View]:
                 await ticking
 
 
-def _view(clock: Clock, colour: Colour) -> "Progress | Lines":
+def _hear(trace: TraceFile | None, verbose: int, exchange: Exchange) -> None:
+    if trace is not None:
+        trace(exchange)
+    if verbose > 1 or (verbose and exchange.failed):
+        say(exchange.line())
+
+
+def _view(clock: Clock, colour: Colour, verbose: int) -> "Progress | Lines":
     shown = wants_colour(sys.stderr, colour)
-    if not animated(os.environ, sys.stderr.isatty()):
+    if verbose or not animated(os.environ, sys.stderr.isatty()):
         return Lines(sys.stderr, clock, colour=shown)
     from mmgraph.report.progress import Progress
 

@@ -175,7 +175,7 @@ class Answer:
     @property
     def said(self) -> wire.Refusal:
         """What the error body says."""
-        return wire.refusal(self.body)
+        return wire.refusal(self.body, self.url)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -241,7 +241,7 @@ def watched(dog: Watchdog, response: aiohttp.ClientResponse) -> Watch:
         content.set_exception(error)
         response.close()
 
-    watch = dog.watch(READING, end)
+    watch = dog.watch(READING, end, response)
     watch.progress = lambda: content.total_bytes
     return watch
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mmgraph.registry.credentials import Credentials
     from mmgraph.registry.gate import Allowance
     from mmgraph.registry.quota import Quota
+    from mmgraph.registry.trace import Heard
 
 _MOUNT_TRIES: Final = 3
 _CANCEL_SECONDS: Final = 10.0
@@ -62,6 +63,7 @@ class Client:
     ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the registries spoken to
     without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
     ``routes`` how hosts are reached: by default with the system's trust, without proxies.
+    ``heard`` is told of each request.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Client:
         warn: Callable[[str], None] = _unheard,
         chance: random.Random | None = None,
         routes: Routes | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self._warn = warn
         self._gate = Gate(clock, jobs, max_wait=max_wait, allowances=allowances)
@@ -87,6 +90,7 @@ class Client:
             warn=warn,
             chance=chance or random.Random(),  # noqa: S311 - jitter, not a secret
             routes=routes or Routes(Tls({}), Proxies({})),
+            heard=heard,
         )
 
     async def __aenter__(self) -> Self:

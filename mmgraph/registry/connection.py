@@ -24,6 +24,7 @@ from mmgraph.registry.origins import Errand, portable, redirect_target
 from mmgraph.registry.policy import PATIENCE
 from mmgraph.registry.retries import Request, Retries
 from mmgraph.registry.sessions import Sessions
+from mmgraph.registry.trace import Recorder
 from mmgraph.registry.watch import ANSWER, Watchdog
 from mmgraph.store import Operation
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mmgraph.registry.credentials import Credentials
     from mmgraph.registry.gate import Gate
     from mmgraph.registry.sessions import Routes
+    from mmgraph.registry.trace import Heard, Started
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _ELSEWHERE: Final = frozenset({Operation.TOKEN, Operation.REDIRECT})
@@ -100,6 +102,7 @@ class Connections:
         warn: Callable[[str], None],
         chance: random.Random,
         routes: Routes,
+        heard: Heard | None = None,
     ) -> None:
         self.counts: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
         self.retries: Counter[tuple[Registry, Operation]] = Counter()
@@ -108,6 +111,11 @@ class Connections:
         self._plain_http = frozenset(plain_http)
         self.retrying = Retries(clock, chance, gate)
         self._watchdog = Watchdog(clock)
+        self._recorder = Recorder(clock, heard) if heard is not None else None
+        self._records: dict[object, Started] = {}
+        """Of requests whose answer is still being read."""
+        if heard is not None:
+            self._watchdog.over = self._read
         self._sessions = Sessions(routes)
         self._open = False
         self._auth = Authenticator(credentials, clock, self._fetch_token, warn, routes.trust, self._ping)
@@ -121,6 +129,8 @@ class Connections:
         self._open = False
         await self._auth.close()
         await self._watchdog.close()
+        for response in list(self._records):  # of answers that nobody wanted to read
+            self._read(response, 0)
         await self._sessions.close()
 
     async def ask(
@@ -322,11 +332,19 @@ class Connections:
         watch = self._watchdog.watch(ANSWER, lambda _: patience.reschedule(now()))
         if body is not None:
             body.watch = watch
+        record = (
+            self._recorder.start(operation, registry, method, url, repeat=repeat) if self._recorder else None
+        )
+        if record is not None and body is not None:
+            record.sent = lambda: body.handed
         try:
             async with patience:
-                return await self._sessions.request(
+                response = await self._sessions.request(
                     registry, method, url, headers, body, own=own, errand=errand
                 )
+            if record is not None:
+                self._records[response] = record
+            return response
         except MmgraphError:
             self._count(registry, operation, repeat, -1)
             raise
@@ -334,11 +352,19 @@ class Connections:
             if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
                 self._count(registry, operation, repeat, -1)  # without a connection nothing was sent
             failure = failed(method, url, watch.stalled or error)
+            if record is not None:
+                record.over(0, error=str(failure).removeprefix(f"{shown(method, url)}: "))
             if isinstance(failure, NetworkError) and operation not in _UNTOLD and own:
                 self.retrying.unheard(registry, operation, failure, began)
             raise failure from cause(url, error)
         finally:
             watch.close()
+
+    def _read(self, response: object, received: int) -> None:
+        """An answer has been read as far as it is going to be."""
+        record = self._records.pop(response, None)
+        if record is not None:
+            record.over(getattr(response, "status", 0), received)
 
     def _count(self, registry: Registry, operation: Operation, repeat: bool, change: int) -> None:
         if repeat:

@@ -119,13 +119,22 @@ class Watchdog:
     """All exchanges of a run. It sleeps where there are none; ``close`` ends it."""
 
     def __init__(self, clock: Clock) -> None:
+        self.over: Callable[[object, int], None] | None = None
+        """Told of each exchange that is over, by what it was watched for, and how many bytes moved."""
         self._clock = clock
         self._watches: set[Watch] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def watch(self, phase: Phase, end: Callable[[StalledError], None]) -> Watch:
+    def watch(self, phase: Phase, end: Callable[[StalledError], None], subject: object = None) -> Watch:
         """Watch an exchange that waits for its peer until it is closed; ``end`` is called at most once."""
-        watch = Watch(self._clock, phase, end, self._watches.discard)
+
+        def close(watch: Watch) -> None:
+            if watch in self._watches:
+                self._watches.discard(watch)
+                if subject is not None and self.over is not None:
+                    self.over(subject, watch.progress() if watch.progress is not None else 0)
+
+        watch = Watch(self._clock, phase, end, close)
         self._watches.add(watch)
         if self._task is None:
             self._task = asyncio.create_task(self._run())

@@ -13,7 +13,7 @@ import re
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote as percent
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import msgspec
 
@@ -43,6 +43,8 @@ REDIRECT_LIMIT: Final = 5
 
 _URL_LIMIT: Final = 32 << 10
 _MESSAGE_LIMIT: Final = 240
+_SECRET_LENGTH: Final = 8
+"""Characters; what is shorter is no signature, and would be starred out of ordinary words."""
 
 # Addresses
 
@@ -316,8 +318,30 @@ _DIGEST_TEXT: Final = re.compile(r"sha256:[0-9a-f]{64}(?![0-9a-f])|sha512:[0-9a-
 _CODE: Final = re.compile(r"[A-Za-z0-9_. -]{1,64}")
 
 
-def refusal(body: bytes) -> Refusal:
-    """Return what an error body says; of one that is not the spec's JSON, some of its text as message."""
+_STORAGE_ERROR: Final = re.compile(rb"<Code>([^<]{1,100})</Code>(?:\s*<Message>([^<]{1,400})</Message>)?")
+"""S3 and its like; the rest of such a body quotes the signature and what was signed."""
+_QUERY_VALUE: Final = re.compile(r"([?&][A-Za-z0-9_.%-]{1,64}=)[^&\s\"'<>]+")
+
+
+def refusal(body: bytes, url: str = "") -> Refusal:
+    """Return what an error body says to a request for ``url``; of one that is not the spec's JSON, some of its text.
+
+    Without what may be a secret: the values of the URL's query, and those of any other URL in it.
+    """
+    for pair in url.partition("?")[2].split("&"):
+        key, _, value = pair.partition("=")
+        if key not in _SHOWN_QUERY and len(value) >= _SECRET_LENGTH:
+            body = body.replace(value.encode(), b"***").replace(unquote(value).encode(), b"***")
+    found = _refusal(body)
+    message = _QUERY_VALUE.sub(r"\1***", found.message)
+    return msgspec.structs.replace(found, message=message) if message else found
+
+
+def _refusal(body: bytes) -> Refusal:
+    storage = _STORAGE_ERROR.search(body[:4096])
+    if storage is not None:
+        words = b": ".join(filter(None, storage.groups()))
+        return Refusal(message=escape(" ".join(words.decode("utf-8", "replace").split())))
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

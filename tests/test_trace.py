@@ -1,0 +1,157 @@
+"""What is shown of requests: one record each, for people and for programs, and never a secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mmgraph.names import Registry, Repository
+from mmgraph.oci import digest_of
+from mmgraph.registry.trace import Exchange, TraceFile
+from mmgraph.server import Bearer, MemoryStorage, Redirect, RegistryServer, Rule
+from mmgraph.store import Operation
+from tests.support.command import Command
+from tests.support.raw import Raw, Request, answer, script
+from tests.test_client import BLOB, IMAGE, client, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PASSWORD = "canary-password"
+SIGNATURE = "canary-signature"
+BASIC = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+
+
+def exchange(**changes: object) -> Exchange:
+    """Return a record."""
+    fields = {
+        "time": 1_800_000_000.0,
+        "registry": "r.example",
+        "operation": "GET blob",
+        "method": "GET",
+        "url": "https://r.example/v2/a/blobs/x",
+        "status": 200,
+        "sent": 0,
+        "received": 5,
+        "seconds": 0.25,
+        "attempt": 1,
+    }
+    return Exchange(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "GET https://r.example/v2/a/blobs/x: 200, 0 bytes out, 5 in, 0.25 s"),
+        (
+            {"status": 0, "received": 0, "error": "reset", "attempt": 2},
+            "GET https://r.example/v2/a/blobs/x: no answer: reset, 0 bytes out, 0 in, 0.25 s (attempt 2)",
+        ),
+    ],
+)
+def test_a_line_for_people(changes: dict[str, object], expected: str) -> None:
+    """What was asked, what came of it, how much, how long, and which attempt it was."""
+    assert expected == exchange(**changes).line()
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [({}, False), ({"status": 503}, True), ({"status": 0}, True), ({"attempt": 2}, True)],
+)
+def test_what_counts_as_failed(changes: dict[str, object], failed: bool) -> None:
+    """No answer, an error, and whatever was asked before are shown with one -v."""
+    assert failed == exchange(**changes).failed
+
+
+def test_a_trace_is_its_owners_alone(tmp_path: Path) -> None:
+    """Mode 0600, also where a file that all may read was there before."""
+    path = tmp_path / "t.jsonl"
+    path.write_text("old")
+    path.chmod(0o644)
+    trace = TraceFile(path, print)
+    trace(exchange())
+    trace.close()
+    found = (stat.S_IMODE(path.stat().st_mode), json.loads(path.read_text())["operation"])
+    assert (0o600, "GET blob") == found
+
+
+def test_a_trace_does_not_follow_a_link(tmp_path: Path) -> None:
+    """Somebody else's symbolic link is no place to write to."""
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="symbolic"):
+        TraceFile(tmp_path / "link", print)
+
+
+async def test_every_request_is_heard_once() -> None:
+    """A redirected blob: both requests, with status and bytes; the signature's value is starred."""
+    heard: list[Exchange] = []
+    async with Raw(script(answer(200, BLOB))) as storage:
+        target = f"http://{storage.address}/b?X-Amz-Signature={SIGNATURE}"
+        async with (
+            Raw(script(answer(307, location=target))) as server,
+            client(plain_http=[Registry(server.address)], heard=heard.append) as wire,
+        ):
+            await read(wire, Repository(Registry(server.address), "a"), BLOB)
+    found = [(each.operation, each.status, each.received) for each in heard]
+    expected = [("GET blob", 307, 0), ("redirect", 200, len(BLOB))]
+    starred = [each.url.rpartition("?")[2] for each in heard[1:]]
+    assert (expected, ["X-Amz-Signature=***"]) == (found, starred)
+
+
+async def test_a_repeated_request_says_so() -> None:
+    """The second attempt is numbered."""
+    heard: list[Exchange] = []
+    found = answer(200, docker_content_digest=digest_of(b"x"))
+    async with (
+        Raw(script(answer(503), found)) as server,
+        client(plain_http=[Registry(server.address)], heard=heard.append) as wire,
+    ):
+        await wire.resolve(Repository(Registry(server.address), "a"), "v1")
+    assert [(503, 1), (200, 2)] == [(each.status, each.attempt) for each in heard]
+
+
+async def test_no_secret_is_in_anything_that_is_written(tmp_path: Path) -> None:
+    """Every command, with logins, tokens and signed redirects, verbose, traced, and failing with a traceback."""
+
+    async def storage_says_no(request: Request) -> bytes | None:
+        return answer(403, f"signature of {request.target} is not {SIGNATURE}".encode())
+
+    auth = Bearer("me", PASSWORD)
+    storage = MemoryStorage()
+    command = Command(tmp_path)
+    async with (
+        Raw(storage_says_no) as elsewhere,
+        RegistryServer(storage, auth=auth) as server,
+        RegistryServer(MemoryStorage()) as destination,
+    ):
+        login = tmp_path / "auth.json"
+        login.write_text(json.dumps({"auths": {server.address: {"auth": BASIC}}}))
+        for data in (BLOB, b"{}"):
+            upload = storage.upload("a")
+            upload.write(data)
+            upload.commit(digest_of(data))
+        storage.put_manifest("a", digest_of(IMAGE.raw), IMAGE, ["1"])
+        target = f"http://{elsewhere.address}/b?X-Amz-Signature={SIGNATURE}"
+        server.faults.add(Rule(Redirect(target), Operation.GET_BLOB))
+        spec = {"src": f"{server.address}/a:1", "dst": f"{destination.address}/b:1"}
+        command.write("specs.json", json.dumps(spec))
+        common = ("specs.json", "--authfile", "auth.json", "--no-cache", "-vv", "--trace")
+        done = [
+            await command.run("--debug", "plan", *common, "plan.jsonl", "--out", "saved.plan"),
+            await command.run("--debug", "graph", *common, "graph.jsonl"),
+            await command.run("--debug", "apply", *common, "apply.jsonl"),
+            await command.run("--debug", "verify", *common, "verify.jsonl"),
+            await command.run("auth", "check", "specs.json", "--authfile", "auth.json"),
+        ]
+        tokens = list(auth._tokens)
+    texts = [text for each in done for text in (each.out, each.err)]
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path != login]  # noqa: ASYNC240
+    texts += [path.read_bytes().decode("latin-1") for path in files]
+    secrets = [PASSWORD, SIGNATURE, BASIC, *tokens]
+    leaks = [secret for secret in secrets if any(secret in text for text in texts)]
+    starred = any("X-Amz-Signature=***" in text for text in texts)
+    assert ([], True, True) == (leaks, len(tokens) > 0, starred)
