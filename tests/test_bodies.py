@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mmgraph.errors import ContentError, InternalError, NetworkError, RegistryError
-from mmgraph.names import Registry, Repository
+from mmgraph.names import Digest, Registry, Repository
 from mmgraph.registry.bodies import Stream, Whole
 from mmgraph.registry.client import Client
 from mmgraph.store import Upload
@@ -238,3 +239,29 @@ async def aiter_of(*chunks: bytes) -> AsyncIterator[bytes]:
     """Yield the chunks."""
     for chunk in chunks:
         yield chunk
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(("there", "expected"), [(True, None), (False, ContentError)])
+async def test_a_commit_under_another_algorithm_is_looked_at(
+    there: bool, expected: type[Exception] | None, streamed: bool
+) -> None:
+    """A PUT of sha512 answered with sha256 proves nothing: HEAD decides."""
+    content = b"content"
+    digest = Digest(f"sha512:{hashlib.sha512(content).hexdigest()}")
+
+    async def handle(request: Request) -> bytes | None:
+        await request.read()
+        if request.method == "HEAD":
+            return answer(200 if there else 404, content_length="7" if there else "0")
+        return answer(201, docker_content_digest=digest_of(content))
+
+    failure: type[Exception] | None = None
+    async with Raw(handle) as server, client(plain_http=[Registry(server.address)]) as wire:
+        session = Upload(at(server), f"http://{server.address}/u")
+        try:
+            await wire.send(session, digest, 7, aiter_of(content) if streamed else content)
+        except ContentError as error:
+            failure = type(error)
+        heads = [request.method for request in server.requests].count("HEAD")
+    assert (expected, 1) == (failure, heads)

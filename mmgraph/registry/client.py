@@ -351,7 +351,7 @@ class Client:
         if lost and await self._holds(upload.repository, digest, size, held=True):
             return
         try:
-            refuse_commit(answer, digest)
+            await self._committed(upload, answer, digest, size)
         except RegistryError as error:
             retrying.spend(error, upload.repository, Operation.PUT_BLOB)
             raise
@@ -461,13 +461,27 @@ class Client:
 
         request = Request(Operation.PUT_BLOB, upload.repository)
         try:
-            refuse_commit(await self._wire.retrying.ask(request, once, look=look, held=True), digest)
+            answer = await self._wire.retrying.ask(request, once, look=look, held=True)
+            await self._committed(upload, answer, digest, len(body))
         except _LandedError:
             pass
         except BaseException:
             if session is not upload:
                 await asyncio.shield(self.cancel(session))
             raise
+
+    async def _committed(self, upload: Upload, answer: Answer, digest: Digest, size: int) -> None:
+        """Raise where a blob was not committed as ``digest``.
+
+        An answer that names it by another algorithm proves nothing (distribution 2.8 answers so to sha512): then
+        the blob must be there by the digest asked for.
+        """
+        refuse_commit(answer, digest)
+        named = wire.header_digest(answer.header("Docker-Content-Digest"))
+        if named is None or named.algorithm == digest.algorithm:
+            return
+        if not await self._holds(upload.repository, digest, size, held=True):
+            raise ContentError(f"{answer.shown}: committed as {named}, and {digest} is not there", status=201)
 
 
 class _LandedError(Exception):
