@@ -108,6 +108,23 @@ async def test_a_narrow_terminal_shows_the_numbers(
         ]
 
 
+async def test_no_line_of_totals_is_full(stream: io.StringIO, clock: ManualClock, plan: Plan) -> None:
+    """A terminal writes "^C" behind the last one, and must not need a new line for it."""
+    for width in range(50, 90):
+        with Progress(stream, clock, width=width) as progress:
+            progress.begin(plan)
+            progress(Draining(2, 25.0))
+            assert max(map(len, await frame(progress, stream, clock))) <= width - 2
+
+
+async def test_what_is_said_is_broken_between_words(stream: io.StringIO, clock: ManualClock) -> None:
+    """At the width of the terminal."""
+    with Progress(stream, clock, colour=False, width=40) as progress:
+        progress(Draining(2, 25.0))
+    lines = [line.rstrip() for line in CONTROLS.sub("", stream.getvalue()).splitlines() if line.strip()]
+    assert ["stopping: nothing new is started, and", "  what runs may take 25 s; interrupt"] == lines[:2]
+
+
 async def test_an_ended_blob_goes(stream: io.StringIO, clock: ManualClock, plan: Plan) -> None:
     """Only what runs is shown."""
     with Progress(stream, clock, width=100) as progress:

@@ -161,6 +161,12 @@ def test_a_source_elsewhere_is_named_with_its_tag() -> None:
     assert f"  + :2  {root.short}  from docker.io/a/e:2" in lines
 
 
+def test_notes_stand_above_the_last_line(plan: Plan) -> None:
+    """What is said beside the plan takes the last line from nobody."""
+    lines = plan_text(plan, notes=["registry.example: \x1b[1m"]).splitlines()
+    assert ["registry.example: \\x1b[1m", plan_line(plan)] == lines[-2:]
+
+
 def test_one_cause_of_many_failures_is_told_once() -> None:
     """A registry that is down is one cause, however many specs it stops."""
     planner = Planner(Evidence(), {})

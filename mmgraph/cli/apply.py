@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
     from typing import Any
 
-    from mmgraph.cli.session import Looks, Session
+    from mmgraph.cli.session import Session
     from mmgraph.events import Event, Reporter
     from mmgraph.plan import Plan
     from mmgraph.specs import CopySpec
-    from mmgraph.staleness import Stale
+    from mmgraph.staleness import Looks, Stale
+
+_STALE = 50
+"""Stale destinations that are named."""
 
 
 def apply(
@@ -78,8 +81,10 @@ def apply(
         # Only now, when progress no longer holds the terminal.
         if stale:
             say("Saved plan is stale, and nothing was sent. Make it anew with mmgraph plan --out.")
-            for each in stale:
+            for each in stale[:_STALE]:
                 say(f"  {each}")
+            if len(stale) > _STALE:
+                say(f"  and {len(stale) - _STALE} more, {len(stale)} in all")
             return FAILED
         colour = wants_colour(sys.stdout, look.color)
         if dry_run:

@@ -96,7 +96,7 @@ def plan(
 def _print(
     made: "Plan", network: Network, look: Look, quotas: "Mapping[Registry, Quota]", *, unfold: bool
 ) -> None:
-    """Print a plan for people, under what it takes at its word and above what is left of quotas."""
+    """Print a plan for people, under what it takes at its word, with what is left of quotas."""
     import sys
 
     from mmgraph.cli.output import emit, wants_colour, width
@@ -105,6 +105,6 @@ def _print(
 
     emit(cautions(network, made))
     colour = wants_colour(sys.stdout, look.color)
-    emit(plan_text(made, unfold=unfold, colour=colour, width=width(), fold=sys.stdout.isatty()))
-    for registry, quota in sorted(quotas.items()):
-        emit(f"{registry}: {quota.words}\n")
+    notes = [f"{registry}: {quota.words}" for registry, quota in sorted(quotas.items())]
+    folded = sys.stdout.isatty()
+    emit(plan_text(made, unfold=unfold, colour=colour, width=width(), fold=folded, notes=notes))

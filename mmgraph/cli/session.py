@@ -17,8 +17,6 @@ from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
 from mmgraph.events import Event, Notice
-from mmgraph.evidence import Look
-from mmgraph.names import Repository
 from mmgraph.plan import Plan
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
@@ -27,12 +25,11 @@ from mmgraph.registry.wire import mounts_need_manifest
 from mmgraph.report.lines import Lines
 from mmgraph.report.terminal import animated
 from mmgraph.specs import CopySpec
+from mmgraph.staleness import Looks
 from mmgraph.store import ManifestCache
 
 if TYPE_CHECKING:
     from mmgraph.report.progress import Progress
-
-Looks = dict[tuple[Repository, str], Look]
 
 
 class View(Protocol):

@@ -16,7 +16,7 @@ from rich.text import Text
 from mmgraph.events import Draining, Event, Finished, Notice, Retried, Surprise
 from mmgraph.report.lines import draining_line, finished_line, notice_line
 from mmgraph.report.totals import Flight, Totals
-from mmgraph.report.words import number, seconds, size, wrapped
+from mmgraph.report.words import folded, number, seconds, size, wrapped
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -109,7 +109,8 @@ class Progress:
         if self._broken:
             return
         try:
-            self._console.print(Text(line, style=style), soft_wrap=True)
+            text = "\n".join(folded(line, self._console.width))
+            self._console.print(Text(text, style=style), soft_wrap=True)
         except OSError:  # a reporter must not raise, and the terminal is gone
             self._broken = True
 
@@ -133,7 +134,9 @@ class Progress:
             rows.append(Text(f"{number(len(small), 'small blob')}, {amount}", style="dim", no_wrap=True))
         words = {"retry": ("retry", "retries"), "surprise": ("surprise", "surprises")}
         counts = [number(self._counts[key], *words[key]) for key in words if self._counts[key]]
-        totals = wrapped(f"[{seconds(now - self._began)}] ", [*self._totals.phrases(now), *counts], width, 2)
+        # Room is left for the "^C" that a terminal shows where somebody interrupts: a line more would stay behind.
+        phrases = [*self._totals.phrases(now), *counts]
+        totals = wrapped(f"[{seconds(now - self._began)}] ", phrases, width - 2, 2)
         rows += [Text(line, style="bold", no_wrap=True, overflow="ellipsis") for line in totals]
         return Group(*rows)
 

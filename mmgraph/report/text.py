@@ -59,16 +59,24 @@ _SYMBOLS = {
 
 
 def plan_text(
-    plan: Plan, *, unfold: bool = False, colour: bool = False, width: int = 100, fold: bool = False
+    plan: Plan,
+    *,
+    unfold: bool = False,
+    colour: bool = False,
+    width: int = 100,
+    fold: bool = False,
+    notes: Sequence[str] = (),
 ) -> str:
     """What ``mmgraph plan`` prints. ``unfold``: every blob with digest, size, action and reason.
 
-    ``fold``: the last line, too, is broken at ``width``, for a terminal; else it is one line.
+    ``fold``: the last line, too, is broken at ``width``, for a terminal; else it is one line. ``notes`` are lines
+    that stand above it.
     """
     width = max(width, 40)
     printer = _Printer(plan, unfold, colour, width)
     blocks = list(printer.blocks())
-    blocks.append([*_requests(plan, width), *folded(plan_line(plan), width if fold else None)])
+    above = [*_requests(plan, width), *(safe(note) for note in notes)]
+    blocks.append([*above, *folded(plan_line(plan), width if fold else None)])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
