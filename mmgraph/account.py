@@ -8,7 +8,7 @@ import msgspec
 
 from mmgraph.names import Registry
 from mmgraph.plan import Goal
-from mmgraph.store import Operation
+from mmgraph.store import Operation, Traffic
 
 
 class End(msgspec.Struct, frozen=True):
@@ -31,6 +31,8 @@ class Account(msgspec.Struct, frozen=True):
     surprises: Sequence[str]
     requests: Mapping[Registry, Mapping[Operation, int]]
     seconds: float
+    traffic: Mapping[Registry, Traffic] = {}
+    """Repetitions, pauses and windows: of the client's whole life, so that reading the sources is in them."""
 
     @property
     def complete(self) -> bool:

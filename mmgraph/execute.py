@@ -130,6 +130,7 @@ class Execution:
             self._surprises,
             self._transport.counts(),
             self._clock.now() - began,
+            self._transport.traffic(),
         )
 
     def drain(self) -> None:

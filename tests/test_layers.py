@@ -84,7 +84,7 @@ LAYERS: Final = {
         "registry.wire registry.failures registry.bodies registry.policy registry.gate registry.health"
         " registry.quota",
     ),
-    "registry.refusals": _room(5, "registry.wire registry.bodies registry.policy"),
+    "registry.refusals": _room(5, "registry.wire registry.bodies registry.origins registry.policy"),
     "registry.origins": _room(3, "registry.wire"),
     "registry.tls": _room(3, "registry.wire"),
     "registry.resolver": _room(4, "registry.origins"),

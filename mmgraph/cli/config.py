@@ -29,7 +29,7 @@ _COMMON: Final = frozenset(
     {
         *("jobs", "authfile", "anonymous", "plain-http", "mount-after-manifest", "no-cache"),
         *("require-platforms", "ca", "insecure", "trust-realm", "trust-upload-host"),
-        *("color", "max-failures", "keep-going"),
+        *("color", "max-failures", "keep-going", "max-wait"),
     }
 )
 """What may stand outside a table: each command takes those that it has."""

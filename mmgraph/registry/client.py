@@ -11,7 +11,6 @@ for its life.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -24,10 +23,9 @@ from mmgraph.registry import wire
 from mmgraph.registry.bodies import Answer, Download, Stream
 from mmgraph.registry.connection import Call, Connections
 from mmgraph.registry.gate import Gate, PausedError, Ticket
-from mmgraph.registry.origins import upload_location
 from mmgraph.registry.policy import MAX_WAIT, Verdict, unclear
 from mmgraph.registry.proxies import Proxies
-from mmgraph.registry.refusals import refuse_commit, refuse_encoding, refuse_other_bytes, refused
+from mmgraph.registry.refusals import opened, refuse_commit, refuse_encoding, refuse_other_bytes, refused
 from mmgraph.registry.retries import Request
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
@@ -259,14 +257,14 @@ class Client:
         """
         if ":" in name:
             wanted = Digest(name)
-            found = _digest(wanted.algorithm, answer.body)
+            found = digest_of(answer.body, wanted.algorithm)
             if found != wanted:
                 raise ContentError(f"{answer.shown}: other bytes than asked for, {found}", status=200)
             return wanted
         named = wire.header_digest(answer.header("Docker-Content-Digest"))
-        if named is not None and named == _digest(named.algorithm, answer.body):
+        if named is not None and named == digest_of(answer.body, named.algorithm):
             return named
-        found = _digest("sha256", answer.body)
+        found = digest_of(answer.body)
         if named is not None:
             self._warn(f"{answer.shown}: named {named}, but the bytes are {found}")
         return found
@@ -316,7 +314,7 @@ class Client:
             if answer.status == 201 and not wire.contradicts(answer.header("Docker-Content-Digest"), digest):
                 return None
             if answer.status == 202:
-                return _upload(repository, answer)
+                return opened(repository, answer)
         return await self._open(repository)
 
     async def probe(self, repository: Repository, digest: Digest) -> bool:
@@ -324,7 +322,7 @@ class Client:
         try:
             answer = await self._mount(Operation.PROBE, repository, digest, repository)
             if answer.status == 202:
-                await self.cancel(_upload(repository, answer))
+                await self.cancel(opened(repository, answer))
         except RegistryError:
             return False
         return answer.status == 201
@@ -437,7 +435,7 @@ class Client:
             if answer.status in _NO_UPLOADS:
                 self._wire.retrying.refused(repository, error)
             raise error
-        return _upload(repository, answer)
+        return opened(repository, answer)
 
     async def _send_bytes(self, upload: Upload, digest: Digest, body: bytes) -> None:
         """Commit a blob that is held whole; what fails is looked at, and goes into a new session.
@@ -497,14 +495,3 @@ def _put(upload: Upload, digest: Digest, data: bytes | Stream, size: int) -> Cal
         headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
         data=data,
     )
-
-
-def _digest(algorithm: str, body: bytes) -> Digest:
-    return Digest(f"{algorithm}:{hashlib.new(algorithm, body).hexdigest()}")
-
-
-def _upload(repository: Repository, answer: Answer) -> Upload:
-    location = answer.header("Location")
-    if location is None:
-        raise ContentError(f"{answer.shown}: 202 without a Location", status=202)
-    return Upload(repository, upload_location(answer.url, location))

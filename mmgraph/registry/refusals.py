@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from mmgraph.errors import ContentError, RegistryError
 from mmgraph.registry import wire
+from mmgraph.registry.origins import upload_location
 from mmgraph.registry.policy import Verdict
+from mmgraph.store import Upload
 
 if TYPE_CHECKING:
-    from mmgraph.names import Digest
+    from mmgraph.names import Digest, Repository
     from mmgraph.registry.bodies import Answer
 
 
@@ -64,3 +66,11 @@ def refuse_commit(answer: Answer, digest: Digest) -> None:
         raise refused(answer)
     if wire.contradicts(answer.header("Docker-Content-Digest"), digest):
         raise ContentError(f"{answer.shown}: committed as another blob", status=answer.status)
+
+
+def opened(repository: Repository, answer: Answer) -> Upload:
+    """Return the upload session that a 202 opened, or raise ``ContentError``."""
+    location = answer.header("Location")
+    if location is None:
+        raise ContentError(f"{answer.shown}: 202 without a Location", status=202)
+    return Upload(repository, upload_location(answer.url, location))
