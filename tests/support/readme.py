@@ -71,6 +71,15 @@ class Tour:
         for entry in ROOT.iterdir():
             if entry.name not in {".git", ".cache", "demo"}:
                 (directory / entry.name).symlink_to(entry)
+        # The environment is linked here, and not this directory's to set up anew: make takes it for up to date.
+        if (stamp := ROOT / ".venv" / ".up-to-date").exists():
+            stamp.touch()
+        # The environment is linked here, and not this directory's to change: for make it is up to date.
+        if not (ROOT / ".venv" / ".up-to-date").exists():
+            raise RuntimeError("the README's commands need an environment: run make setup")
+        (directory / "pyproject.toml").unlink()
+        (directory / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+        os.utime(directory / "pyproject.toml", (0, 0))
         bin_directory = Path(sys.executable).parent
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MMGRAPH_")},
@@ -81,7 +90,6 @@ class Tour:
             "COLUMNS": "100",
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "MAKEFLAGS": "-o .venv/.up-to-date",  # the environment is linked here, and not this directory's to change
         }
 
     def __enter__(self) -> Tour:
