@@ -315,7 +315,9 @@ async def test_a_refused_blob(ours: RegistryServer) -> None:
     """An error says what was asked, what came and which codes, and hands on the digests it names."""
     ours.faults.add(Rule(Refuse(403, "DENIED"), kind=Operation.HEAD_BLOB))
     async with client() as wire:
-        with pytest.raises(RegistryError, match=r"HEAD http://.*/blobs/sha256:.*: 403") as caught:
+        with pytest.raises(
+            RegistryError, match=r"refused the pull from .* \(403\): .*HEAD http://.*/blobs/sha256:"
+        ) as caught:
             await wire.has_blob(at(ours), digest_of(BLOB))
     assert not caught.value.absent
 

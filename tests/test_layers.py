@@ -77,6 +77,7 @@ LAYERS: Final = {
     ),
     "registry.watch": _room(2),
     "registry.trace": _room(3, "registry.wire"),
+    "registry.blame": _room(3, "registry.wire"),
     "registry.failures": _room(3, "registry.wire registry.watch"),
     "registry.bodies": _room(4, "registry.wire registry.failures registry.policy registry.watch"),
     "registry.retries": _room(
@@ -84,7 +85,9 @@ LAYERS: Final = {
         "registry.wire registry.failures registry.bodies registry.policy registry.gate registry.health"
         " registry.quota",
     ),
-    "registry.refusals": _room(5, "registry.wire registry.bodies registry.origins registry.policy"),
+    "registry.refusals": _room(
+        5, "registry.wire registry.blame registry.bodies registry.origins registry.policy"
+    ),
     "registry.origins": _room(3, "registry.wire"),
     "registry.tls": _room(3, "registry.wire"),
     "registry.resolver": _room(4, "registry.origins"),
@@ -95,7 +98,8 @@ LAYERS: Final = {
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(
         6,
-        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies registry.watch registry.trace"
+        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
+        " registry.watch registry.trace"
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
     "registry.client": _room(

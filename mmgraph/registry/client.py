@@ -50,10 +50,6 @@ _NO_UPLOADS: Final = frozenset({403, 404, 405})
 _HEAD_DOES_NOT_TELL: Final = frozenset({200, 400, 405, 406, 501})
 
 
-def _unheard(message: str) -> None:
-    """Let a warning go."""
-
-
 class Client:
     """All registries of a run; an async context manager, and a ``Transport`` and ``Destination`` within.
 
@@ -61,7 +57,6 @@ class Client:
     ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the registries spoken to
     without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
     ``routes`` how hosts are reached: by default with the system's trust, without proxies.
-    ``heard`` is told of each request.
     """
 
     def __init__(
@@ -73,7 +68,7 @@ class Client:
         max_wait: float = MAX_WAIT,
         allowances: Mapping[Registry, Allowance] | None = None,
         plain_http: Collection[Registry] = (),
-        warn: Callable[[str], None] = _unheard,
+        warn: Callable[[str], None] = lambda message: None,
         chance: random.Random | None = None,
         routes: Routes | None = None,
         heard: Heard | None = None,
@@ -287,8 +282,9 @@ class Client:
     async def _holds(self, repository: Repository, digest: Digest, size: int | None, *, held: bool) -> bool:
         """HEAD the blob; of another length than ``size`` it is not there: a commit that was cut short."""
         path, scopes = wire.blob_path(repository, digest), wire.pull_scopes(repository)
-        call = Call(Operation.HEAD_BLOB, repository, path, scopes, follow=True)
-        answer = await self._wire.ask(call, held=held)
+        answer = await self._wire.ask(
+            Call(Operation.HEAD_BLOB, repository, path, scopes, follow=True), held=held
+        )
         if answer.status == 200:
             return size is None or answer.length in (None, size)
         if answer.status == 404 or not self._wire.own(repository.registry, answer.url):
@@ -469,17 +465,9 @@ class Client:
             raise
 
     async def _committed(self, upload: Upload, answer: Answer, digest: Digest, size: int) -> None:
-        """Raise where a blob was not committed as ``digest``.
-
-        An answer that names it by another algorithm proves nothing (distribution 2.8 answers so to sha512): then
-        the blob must be there by the digest asked for.
-        """
-        refuse_commit(answer, digest)
-        named = wire.header_digest(answer.header("Docker-Content-Digest"))
-        if named is None or named.algorithm == digest.algorithm:
-            return
-        if not await self._holds(upload.repository, digest, size, held=True):
-            raise ContentError(f"{answer.shown}: committed as {named}, and {digest} is not there", status=201)
+        unseen = refuse_commit(answer, digest)
+        if unseen and not await self._holds(upload.repository, digest, size, held=True):
+            raise ContentError(f"{answer.shown}: committed, and {digest} is not there", status=201)
 
 
 class _LandedError(Exception):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mmgraph.errors import ContentError, RegistryError
 from mmgraph.registry import wire
+from mmgraph.registry.blame import sentence
 from mmgraph.registry.origins import upload_location
 from mmgraph.registry.policy import Verdict
 from mmgraph.store import Upload
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 def refused(answer: Answer) -> RegistryError:
     """The error for an answer that is none of those hoped for."""
     said = answer.said
-    words = " ".join(filter(None, (", ".join(said.codes), said.message)))
-    after = f", after {answer.tries} tries" if answer.tries > 1 else ""
-    advice = f"; {answer.advice}" if answer.advice else ""
+    words = sentence(
+        answer.operation, answer.url, answer.status, said.codes, said.message, answer.advice, answer.tries
+    )
     error = RegistryError(
-        f"{answer.shown}: {answer.status}{f' {words}' if words else ''}{after}{advice}",
+        f"{words} [{answer.shown}]",
         status=answer.status,
         codes=said.codes,
         detail=said.digests,
@@ -60,12 +61,18 @@ def refuse_other_bytes(answer: Answer, size: int, start: int) -> None:
         raise ContentError(f"{answer.shown}: {answer.length} bytes, not {size - start}", status=answer.status)
 
 
-def refuse_commit(answer: Answer, digest: Digest) -> None:
-    """Raise where an upload was not committed as ``digest``."""
+def refuse_commit(answer: Answer, digest: Digest) -> bool:
+    """Raise where an upload was not committed as ``digest``; return whether that is still to be seen.
+
+    An answer that names the blob by another algorithm proves nothing (distribution 2.8 answers so to sha512).
+    """
     if answer.status not in (201, 204):
         raise refused(answer)
-    if wire.contradicts(answer.header("Docker-Content-Digest"), digest):
+    header = answer.header("Docker-Content-Digest")
+    if wire.contradicts(header, digest):
         raise ContentError(f"{answer.shown}: committed as another blob", status=answer.status)
+    named = wire.header_digest(header)
+    return named is not None and named.algorithm != digest.algorithm
 
 
 def opened(repository: Repository, answer: Answer) -> Upload:

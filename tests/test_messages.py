@@ -1,0 +1,107 @@
+"""Whoever reads an error knows who is to blame, for which image, at which registry, and what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mmgraph.errors import MmgraphError
+from mmgraph.names import Registry, Repository
+from mmgraph.registry.blame import sentence
+from mmgraph.registry.credentials import Credentials
+from mmgraph.store import Operation
+from tests.support.raw import Raw, answer, script
+from tests.test_client import client, digest_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DIGEST = digest_of(b"x")
+AT = "https://ghcr.io/v2/acme/app"
+LOGIN = "the login of ~/.docker/config.json may pull but not push"
+
+MESSAGES = [
+    (
+        (Operation.PUT_MANIFEST, f"{AT}/manifests/v1", 403, ("DENIED",), "", LOGIN, 1),
+        f"ghcr.io refused the push to acme/app (403 DENIED): {LOGIN}",
+    ),
+    (
+        (Operation.GET_MANIFEST, f"{AT}/manifests/v1", 401, ("UNAUTHORIZED",), "", "log in", 1),
+        "ghcr.io refused the pull from acme/app (401 UNAUTHORIZED): log in",
+    ),
+    (
+        (Operation.GET_MANIFEST, f"{AT}/manifests/v1", 404, ("MANIFEST_UNKNOWN",), "", "", 1),
+        "ghcr.io has no acme/app:v1 (404 MANIFEST_UNKNOWN): check the name and the tag, and the login",
+    ),
+    (
+        (Operation.POST_UPLOAD, f"{AT}/blobs/uploads/", 404, ("NAME_UNKNOWN",), "", "", 1),
+        "ghcr.io has no repository acme/app (404 NAME_UNKNOWN): create the repository there first",
+    ),
+    (
+        (Operation.PUT_BLOB, f"{AT}/blobs/uploads/u?_state=x", 413, (), "", "", 1),
+        "ghcr.io takes nothing as large as this for acme/app (413): raise its limit, or its proxy's",
+    ),
+    (
+        (Operation.HEAD_MANIFEST, f"{AT}/manifests/v1", 429, ("TOOMANY",), "slow", "", 7),
+        'ghcr.io asks to wait with acme/app (429 TOOMANY, after 7 tries): run it again later; it said "slow"',
+    ),
+    (
+        (Operation.GET_BLOB, f"{AT}/blobs/{DIGEST}", 404, ("BLOB_UNKNOWN",), "", "", 1),
+        f"ghcr.io has no blob {DIGEST} in acme/app (404 BLOB_UNKNOWN)",
+    ),
+    (
+        (Operation.GET_BLOB, "https://cdn.example/x?sig=abc", 403, (), "expired", "", 1),
+        'cdn.example, where the registry keeps its blobs, refused the request (403); it said "expired"',
+    ),
+    (
+        (Operation.POST_UPLOAD, f"{AT}/blobs/uploads/", 405, ("UNSUPPORTED",), "", "", 1),
+        "ghcr.io does not accept the push to acme/app (405 UNSUPPORTED): nothing can be pushed there",
+    ),
+    (
+        (Operation.PUT_MANIFEST, f"{AT}/manifests/v1", 503, (), "", "", 8),
+        "ghcr.io failed with acme/app (503, after 8 tries): its log says why; run it again when it is well",
+    ),
+]
+
+
+@pytest.mark.parametrize(("refusal", "expected"), MESSAGES, ids=lambda value: None)
+def test_what_a_refusal_means(
+    refusal: tuple[Operation, str, int, tuple[str, ...], str, str, int], expected: str
+) -> None:
+    """One sentence: who, what, which image, the registry's code, what to do."""
+    assert expected == sentence(*refusal)
+
+
+async def test_a_refused_push_names_the_login(tmp_path: Path) -> None:
+    """The file that the login is from is named, and nothing of what is secret in it."""
+    login = tmp_path / "auth.json"
+    refusal = answer(403, b'{"errors":[{"code":"DENIED","message":"no \\u001b[31mpush"}]}')
+    challenge = answer(401, www_authenticate="Basic realm=x")
+    async with Raw(script(challenge, refusal)) as server:
+        login.write_text(json.dumps({"auths": {server.address: {"username": "me", "password": "canary"}}}))
+        options = {"credentials": Credentials({}, login), "plain_http": [Registry(server.address)]}
+        async with client(**options) as wire:
+            with pytest.raises(MmgraphError) as caught:
+                await wire.start(Repository(Registry(server.address), "acme/app"), DIGEST, None)
+        text = str(caught.value)
+        expected = (f"{server.address} refused the push to acme/app (403 DENIED): ", True, False, False)
+        found = (text[: len(expected[0])], str(login) in text, "canary" in text, "\x1b" in text)
+        assert expected == found
+
+
+@pytest.mark.parametrize(
+    ("registry", "plain", "expected"),
+    [
+        ("127.0.0.1:1", True, "cannot be reached"),
+        ("no-such-host.invalid", False, "the host name is not known"),
+    ],
+)
+async def test_a_registry_that_cannot_be_reached(registry: str, plain: bool, expected: str) -> None:
+    """Nobody listens, or nobody knows the name: the registry is named, and what is wrong."""
+    place = Registry(registry)
+    async with client(plain_http=[place] if plain else []) as wire:
+        with pytest.raises(MmgraphError) as caught:
+            await wire.resolve(Repository(place, "a"), "v1")
+    assert (True, True) == (registry in str(caught.value), expected in str(caught.value)), str(caught.value)
