@@ -571,3 +571,28 @@ async def test_what_a_quota_leaves_is_deferred() -> None:
         account = await run.apply()
         causes = [end.cause.partition(": 1")[0] for end in account.ends if end.outcome == "failed"]
         assert (2, ["deferred: quota"] * 3) == (account.count("created"), causes)
+
+
+async def test_a_tag_that_moves_while_a_registry_asks_to_wait_is_left_alone() -> None:
+    """The PUT of a tag is told to wait five minutes, and somebody else sets the tag meanwhile: it is not touched."""
+    clock = ManualClock()
+    async with rig(clock=clock) as rigged:
+        wanted, other = manifest("config"), manifest("other")
+        await lay(rigged, "a", "1", wanted, "config")
+        refuse = Refuse(429, "TOOMANYREQUESTS", headers={"Retry-After": "300"})
+        rigged.fault(1, Rule(refuse, Operation.PUT_MANIFEST, name="1", count=1))
+        run = Run(rigged, [("a:1", "b:1")], clock)
+        execution = await run.prepare()
+        task = asyncio.create_task(execution.run())
+        log = rigged.servers[1].log
+        while not log.count(Operation.PUT_MANIFEST, status=429):
+            await asyncio.sleep(0.001)
+        place = rigged.repository(1, "b")
+        rigged.put_blob(place, content("other"))
+        storage = rigged._storages[1]
+        storage.put_manifest(place.path, other.digest, RawManifest(other.raw, other.media_type), "1")
+        while not task.done():
+            await clock.advance(60)
+        outcomes = run.outcomes(await task)
+        found = storage.tags(place.path)["1"]
+        assert ({"b:1": "failed"}, other.digest) == (outcomes, found)

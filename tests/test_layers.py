@@ -102,10 +102,11 @@ LAYERS: Final = {
         " registry.watch registry.trace"
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
+    "registry.guard": _room(2),
     "registry.client": _room(
         7,
-        "registry.wire registry.credentials registry.auth registry.gate registry.bodies registry.retries"
-        " registry.connection registry.trace"
+        "registry.guard registry.wire registry.credentials registry.auth registry.gate registry.bodies"
+        " registry.retries registry.connection registry.trace"
         " registry.policy registry.refusals registry.quota registry.origins registry.tls registry.proxies"
         " registry.sessions",
     ),

@@ -16,13 +16,14 @@ from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Self
 
-from mmgraph.errors import ContentError, DriftError, InternalError, MmgraphError, NetworkError, RegistryError
+from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest
 from mmgraph.oci import digest_of
 from mmgraph.registry import wire
 from mmgraph.registry.bodies import Answer, Download, Stream
 from mmgraph.registry.connection import Call, Connections
 from mmgraph.registry.gate import Gate, PausedError, Ticket
+from mmgraph.registry.guard import LandedError, TagGuard
 from mmgraph.registry.policy import MAX_WAIT, Verdict, unclear
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.refusals import opened, refuse_commit, refuse_encoding, refuse_other_bytes, refused
@@ -74,6 +75,7 @@ class Client:
         heard: Heard | None = None,
     ) -> None:
         self._warn = warn
+        self._clock = clock
         self._gate = Gate(clock, jobs, max_wait=max_wait, allowances=allowances)
         self._wire = Connections(
             credentials=credentials,
@@ -383,22 +385,14 @@ class Client:
             data=manifest.raw,
         )
 
-        async def look(_: bool) -> None:
-            """There is no compare-and-swap: a tag that somebody else has moved meanwhile is not moved back."""
-            found = await self.find(repository, name)
-            named = found.digest if found else None
-            if named == digest:
-                raise _LandedError
-            if named != old:
-                raise DriftError(
-                    f"moved meanwhile: {repository}:{name} named {old or 'nothing'}, and names {named or 'nothing'}"
-                    " now, after a write without an answer"
-                )
-
         try:
             # By digest it is the same bytes whoever puts them: repeated without a look.
-            answer = await self._wire.ask(call, look=None if ":" in name else look)
-        except _LandedError:
+            if ":" in name:
+                answer = await self._wire.ask(call)
+            else:
+                guard = TagGuard(self.find, self._clock, repository, name, digest, old)
+                answer = await self._wire.ask(call, look=guard.look, before=guard.before)
+        except LandedError:
             return
         if answer.status != 201:  # a web server that is no registry says 200 to everything
             raise refused(answer)
@@ -445,7 +439,7 @@ class Client:
         async def look(going_on: bool) -> None:
             nonlocal session, call
             if await self._holds(upload.repository, digest, len(body), held=True):
-                raise _LandedError
+                raise LandedError
             if going_on:
                 session = await self._open(upload.repository)
                 call = _put(session, digest, body, len(body))
@@ -457,7 +451,7 @@ class Client:
         try:
             answer = await self._wire.retrying.ask(request, once, look=look, held=True)
             await self._committed(upload, answer, digest, len(body))
-        except _LandedError:
+        except LandedError:
             pass
         except BaseException:
             if session is not upload:
@@ -468,10 +462,6 @@ class Client:
         unseen = refuse_commit(answer, digest)
         if unseen and not await self._holds(upload.repository, digest, size, held=True):
             raise ContentError(f"{answer.shown}: committed, and {digest} is not there", status=201)
-
-
-class _LandedError(Exception):
-    """Ends the asking for a write whose answer was lost: it took effect."""
 
 
 def _put(upload: Upload, digest: Digest, data: bytes | Stream, size: int) -> Call:

@@ -139,11 +139,17 @@ class Connections:
         final: Callable[[Answer], bool] = lambda answer: False,
         look: Callable[[bool], Awaitable[None]] | None = None,
         *,
+        before: Callable[[], Awaitable[None]] | None = None,
         held: bool = False,
     ) -> Answer:
-        """Send ``call`` until repeating cannot better its answer; see ``Retries.ask``."""
+        """Send ``call`` until repeating cannot better its answer; see ``Retries.ask``.
+
+        ``before`` is awaited each time, when the request's turn has come: what it raises keeps it from being sent.
+        """
 
         async def once(repeat: bool) -> Answer:
+            if before is not None:
+                await before()
             return await self.once(call, repeat=repeat)
 
         request = Request(call.operation, call.repository)
