@@ -84,7 +84,7 @@ def test_a_cache_in_memory_keeps_and_misses() -> None:
 
 def test_an_entry_without_a_type_is_a_miss(tmp_path: Path) -> None:
     """A row that somebody spoilt is no reason to fail."""
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     with DiskCache(tmp_path / "m.sqlite", print) as cache:
         cache.put(DIGEST, MANIFEST)

@@ -348,7 +348,7 @@ async def test_what_is_sent_is_what_was_read() -> None:
 
 
 async def test_a_new_tag_of_a_manifest_whose_blobs_are_gone_heals() -> None:
-    """An old tag proves a manifest whose blob was deleted since: blob and manifest are sent again, the tag is written."""
+    """An old tag proves a manifest whose blob is gone since: both are sent again, and the tag is written."""
     async with rig() as rigged:
         image = manifest("config", "layer")
         await lay(rigged, "a", "1", image, "config", "layer")
@@ -425,7 +425,7 @@ async def test_a_digest_goal_outlives_the_tag_of_the_same_image() -> None:
 
 
 async def test_one_source_that_lost_a_blob_does_not_take_another_along() -> None:
-    """Two images from two repositories share a blob that one of them lacks: in one repository, and at two registries."""
+    """Two images from two repositories share a blob that one lacks: in one repository, and at two registries."""
     async with rig(2) as rigged:
         image = manifest("config")
         for repository in ("bad", "good"):
