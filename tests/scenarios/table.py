@@ -38,7 +38,11 @@ ELSEWHERE = (
     Elsewhere(
         72,
         "ref-strings",
-        ("tests/test_names.py::test_reference_refuses",),
+        (
+            "tests/test_names.py::test_reference_refuses",
+            "tests/test_fuzz.py::test_mutants",
+            "tests/test_fuzz.py::test_lines_are_linear",
+        ),
     ),
     Elsewhere(
         73,
