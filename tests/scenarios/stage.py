@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from mmgraph import saved
 from mmgraph.cache import MemoryCache
 from mmgraph.compile import Compiler
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from mmgraph.account import Account
     from mmgraph.events import Event
     from mmgraph.plan import Plan
+    from mmgraph.registry.trace import Exchange
     from tests.support.authority import Authority
 
 SMALL = b"small layer " * 200
@@ -113,6 +116,7 @@ class Stage:
     async def run(self) -> Run:
         """Plan and carry out, jumping over every wait; keep whatever is said."""
         heard: list[str] = []
+        traced: list[Exchange] = []
         events: list[Event] = []
         stream = io.StringIO()
         account = plan = error = None
@@ -125,12 +129,13 @@ class Stage:
                             events.append(event)
                             lines(event)
 
-                        plan, account = await self._carried_out(note, heard.append)
+                        plan, account = await self._carried_out(note, heard.append, traced.append)
             except TimeoutError:
                 raise AssertionError("it waits for ever") from None
             except Exception as caught:
                 error = caught
         texts = [stream.getvalue(), *heard, repr(events)]
+        texts += [f"{each.line()}\n{msgspec.json.encode(each).decode()}" for each in traced]
         if plan is not None:
             texts += [plan_text(plan, unfold=True), saved.write(plan, "test").decode(), dot(plan), repr(plan)]
             texts.append(graph_json(plan).decode())
@@ -141,9 +146,9 @@ class Stage:
         return Run(account, plan, events, error, "\n".join(texts))
 
     async def _carried_out(
-        self, note: Callable[[Event], None], warn: Callable[[str], None]
+        self, note: Callable[[Event], None], warn: Callable[[str], None], heard: Callable[[Exchange], None]
     ) -> tuple[Plan, Account]:
-        options = dict(self.options)
+        options = {"heard": heard, **self.options}
         compiling: dict[str, Any] = {
             key: options.pop(key) for key in ("committed_only", "repair") if key in options
         }
