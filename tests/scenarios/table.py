@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scenarios import documents, presence, reading, redirects, tokens, weather, words, writing
+from tests.scenarios import answers, documents, presence, reading, redirects, tokens, weather, words, writing
 from tests.scenarios.rows import Elsewhere
 
 ROWS = tuple(
@@ -16,6 +16,7 @@ ROWS = tuple(
             *tokens.ROWS,
             *weather.ROWS,
             *words.ROWS,
+            *answers.ROWS,
         ),
         key=lambda row: row.title,
     )
