@@ -24,8 +24,8 @@ from mmgraph.store import Operation
 from tests.support import oracle
 from tests.support.command import Command, Done
 from tests.support.distribution import Distribution
+from tests.support.issuer import Signer, TokenService
 from tests.support.tls import Guarded, Witness, certified, passwords
-from tests.support.tokens import Signer, TokenService
 
 if TYPE_CHECKING:
     from pathlib import Path
