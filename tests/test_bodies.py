@@ -265,3 +265,20 @@ async def test_a_commit_under_another_algorithm_is_looked_at(
             failure = type(error)
         heads = [request.method for request in server.requests].count("HEAD")
     assert (expected, 1) == (failure, heads)
+
+
+async def test_a_body_that_was_sent_holds_its_bytes_no_longer() -> None:
+    """Body, watch and request refer to each other until the collector comes: the bytes do not wait for it."""
+
+    class Writer:
+        """Takes bytes, as the connection would."""
+
+        taken = 0
+
+        async def write(self, chunk: bytes) -> None:
+            """Count a piece."""
+            self.taken += len(chunk)
+
+    body, writer = Whole(bytes(1_000_000)), Writer()
+    await body.write(writer)  # type: ignore[arg-type]
+    assert (1_000_000, None, 0) == (writer.taken, body._value, len(body._data))

@@ -58,6 +58,7 @@ class _Body(aiohttp.Payload):
         watch = self.watch
         if watch is None:
             await self._write(writer, lambda: None, lambda: None)
+            self._let_go()
             return
         transport = getattr(writer, "transport", None)
         watch.total = self._size or 0
@@ -68,7 +69,12 @@ class _Body(aiohttp.Payload):
 
         watch.progress = sent
         await self._write(writer, watch.go, partial(watch.wait, SENDING))
+        self._let_go()
         watch.wait(COMMIT)
+
+    def _let_go(self) -> None:
+        """Hold the bytes no longer: body, watch and request refer to each other, and wait for the collector."""
+        self._value = None
 
     async def _write(
         self, writer: AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
@@ -96,6 +102,10 @@ class Whole(_Body):
             piece = self._data[start : start + _PIECE]
             self.handed += len(piece)
             await writer.write(piece)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._data = memoryview(b"")
 
 
 class Stream(_Body):
