@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -127,9 +127,23 @@ async def run(transfer: Transfer, transport: Transport, meter: Meter, clock: Clo
     attempt = _Attempt(transfer, transport, meter, clock)
     try:
         return await attempt.run()
-    except asyncio.CancelledError:
+    except BaseException:
         await asyncio.shield(attempt.abandon())
         raise
+
+
+@asynccontextmanager
+async def _closing(stream: AsyncGenerator[bytes, None]) -> AsyncIterator[AsyncGenerator[bytes, None]]:
+    """``aclosing``, but for a stream that the task which writes an upload's body is still reading.
+
+    That one is closed when the connection ends that task, which is on its way; closing it here is a RuntimeError,
+    that would stand in for a cancellation.
+    """
+    try:
+        yield stream
+    finally:
+        if not getattr(stream, "ag_running", False):
+            await stream.aclose()
 
 
 class _Attempt:
@@ -221,7 +235,7 @@ class _Attempt:
             except MmgraphError as error:
                 return await self._none(targets, error)
             return await asyncio.gather(*(self._put(target, whole) for target in targets))
-        async with aclosing(self._proven()) as stream:
+        async with _closing(self._proven()) as stream:
             try:
                 # Before the PUT opens: a destination drops an upload that idles while a slow source makes up its
                 # mind (containers/skopeo#2101).

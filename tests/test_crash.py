@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from mmgraph import execute
 from mmgraph.names import Registry
 from mmgraph.server import MemoryStorage, RegistryServer, Rule, Stall
 from mmgraph.store import Operation
@@ -242,3 +243,67 @@ async def test_drained_run_ends_what_runs() -> None:
 
         left = (set(run.ends.values()), p.destination.open_sessions, p.destination.log.count(PUT) < 8)
         assert ({"stopped"}, 0, True) == left
+
+
+async def test_drain_that_cancels_a_stream() -> None:
+    """A large upload that does not end within the drain is cancelled, and the run ends with its account."""
+    async with pair() as p:
+        p.make.image("c", LARGE, tags=("v1",))
+        p.source.faults.add(Rule(Stall(3_000_000), name=digest(LARGE)))
+        executions: list[Execution] = []
+
+        def drain(_: object) -> None:
+            if (
+                executions
+                and p.destination.log.running
+                and p.source.log.count(Operation.GET_BLOB, name=digest(LARGE))
+            ):
+                executions[0].drain()
+
+        run = await p.mirror(
+            p.spec("c:v1"), started=lambda execution, _: executions.append(execution), report=drain
+        )
+        assert ({"stopped"}, 0) == (set(run.ends.values()), p.destination.open_sessions)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 21])
+async def test_drain_in_mid_stream(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drain's time is over while bytes are flowing: the upload is cancelled at any turn, and no session stays."""
+    monkeypatch.setattr(execute, "DRAIN_SECONDS", 0.0)
+    async with pair() as p:
+        p.make.image("c", LARGE, tags=("v1",))
+        executions: list[Execution] = []
+        loop = asyncio.get_running_loop()
+
+        def cancel(method: str, kind: Operation, *_: str, **__: Any) -> tuple[()]:
+            if kind is PUT and _[1] == digest(LARGE):
+                later(turns)
+            return ()
+
+        def later(left: int) -> None:
+            if left:
+                loop.call_soon(later, left - 1)
+            else:
+                executions[0].drain()
+
+        monkeypatch.setattr(p.destination.faults, "actions", cancel)
+        await p.mirror(p.spec("c:v1"), started=lambda execution, _: executions.append(execution))
+        assert 0 == p.destination.open_sessions
+
+
+async def test_cancelled_upload_leaves_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large blob that is cancelled as its upload begins leaves no session at its one registry."""
+    async with pair() as p:
+        p.make.image("c", LARGE, tags=("v1",))
+        task = asyncio.create_task(p.mirror(p.spec("c:v1")))
+
+        def cancel(method: str, kind: Operation, *_: str, **__: Any) -> tuple[()]:
+            if kind is PUT and _[1] == digest(LARGE):
+                task.cancel()
+            return ()
+
+        monkeypatch.setattr(p.destination.faults, "actions", cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert 0 == p.destination.open_sessions

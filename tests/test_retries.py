@@ -412,11 +412,12 @@ async def test_a_stream_whose_answer_was_lost(clock: ManualClock, length: int, l
 
 
 async def test_a_small_blob_cut_short_is_sent_again(clock: ManualClock) -> None:
-    """HEAD that shows another length is no proof: a new session gets the whole blob."""
+    """HEAD that shows another length is no proof: the session is ended, and a new one gets the whole blob."""
     answers: dict[str, Sequence[bytes | None]] = {
         "HEAD": [answer(200, content_length="1")],
         "POST": [answer(202, location="/second")],
         "PUT": [None, answer(201)],
+        "DELETE": [answer(204)],
     }
     handlers = {method: script(*left) for method, left in answers.items()}
 
@@ -426,7 +427,7 @@ async def test_a_small_blob_cut_short_is_sent_again(clock: ManualClock) -> None:
     async with Raw(by_method) as server, client(clock, server) as wire:
         with clock.autojump():
             await wire.send(Upload(at(server), f"http://{server.address}/first"), X, 1000, b"x" * 1000)
-        expected = ["PUT", "HEAD", "POST", "PUT"]
+        expected = ["PUT", "HEAD", "DELETE", "POST", "PUT"]
         assert expected == [request.method for request in server.requests]
 
 

@@ -109,9 +109,7 @@ class Schedule(FaultPlan):
         ]
         if kind in READS:
             choices += [Cut(chance.randint(0, 300)), Stall(chance.randint(0, 300))]
-            # What a tag names is proven by nothing: a header that fits the bytes no longer is no error, since so many
-            # registries send a wrong one (go-containerregistry, pkg/v1/remote/fetcher.go).
-            if ":" in name and (repository, name) not in self._flipped:
+            if (repository, name) not in self._flipped:
                 self._flipped.add((repository, name))
                 choices.append(Flip(chance.randint(0, 20)))
         if kind in WRITES:

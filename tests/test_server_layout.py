@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import resource
+import sys
 import tracemalloc
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -548,11 +549,13 @@ async def test_blobs_are_not_held_in_memory(tmp_path: Path) -> None:
 def room(length: int) -> Iterator[None]:
     """Let no file of this process grow beyond ``length``: a write takes a part and fails, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    compiles, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # modules would be cut short as well
     resource.setrlimit(resource.RLIMIT_FSIZE, (length, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = compiles
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])

@@ -75,6 +75,7 @@ class Client:
         heard: Heard | None = None,
     ) -> None:
         self._warn = warn
+        self._unclosed: list[Upload] = []
         self._clock = clock
         self._gate = Gate(clock, jobs, max_wait=max_wait, allowances=allowances)
         self._wire = Connections(
@@ -93,6 +94,9 @@ class Client:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        unclosed, self._unclosed = self._unclosed, []
+        for upload in unclosed:
+            await self.cancel(upload)
         await self._gate.close()
         await self._wire.__aexit__(*exc)
 
@@ -244,6 +248,9 @@ class Client:
         if len(answer.body) > wire.MANIFEST_LIMIT:
             raise ContentError(f"{answer.shown}: longer than {wire.MANIFEST_LIMIT} bytes", status=200)
         digest = self._proven(answer, name)
+        if ":" not in name and wire.contradicts(answer.header("Docker-Content-Digest"), digest):
+            # Either the header is wrong, as many a registry's is, or the bytes are: then nothing there is called so.
+            await self._get(repository, digest)
         return Resolved(digest, RawManifest(answer.body, wire.media_type(answer.header("Content-Type"))))
 
     def _proven(self, answer: Answer, name: str) -> Digest:
@@ -364,6 +371,8 @@ class Client:
                 await self._wire.once(
                     Call(Operation.DELETE_UPLOAD, upload.repository, upload.location, scopes)
                 )
+        except PausedError:
+            self._unclosed.append(upload)  # once more at the end, when the pause may be over
         except (MmgraphError, TimeoutError):
             pass
 
@@ -394,6 +403,10 @@ class Client:
                 answer = await self._wire.ask(call, look=guard.look, before=guard.before)
         except LandedError:
             return
+        if ":" not in name and wire.immutable(answer.status, answer.said):
+            found_there = await self.find(repository, name)
+            if found_there is not None and found_there.digest == digest:
+                return  # somebody else was faster with the same bytes
         if answer.status != 201:  # a web server that is no registry says 200 to everything
             raise refused(answer)
         named = wire.header_digest(answer.header("Docker-Content-Digest"))
@@ -441,6 +454,7 @@ class Client:
             if await self._holds(upload.repository, digest, len(body), held=True):
                 raise LandedError
             if going_on:
+                await self.cancel(session)  # one that its registry has forgotten costs a 404
                 session = await self._open(upload.repository)
                 call = _put(session, digest, body, len(body))
 

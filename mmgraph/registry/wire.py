@@ -152,7 +152,7 @@ class Origin(msgspec.Struct, frozen=True, order=True):
 
 
 _URL_TEXT: Final = re.compile(r"[!-\[\]-~]+")
-_HOST: Final = re.compile(r"[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_][a-z0-9_-]*)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+_HOST: Final = re.compile(r"[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_][a-z0-9_-]*)*\.?|[0-9a-f.]*:[0-9a-f:.]*")
 """In ASCII and without escapes, so that no two readers of a URL can see different hosts in it."""
 
 
@@ -383,3 +383,11 @@ def mount_refused(status: int) -> bool:
     one (goharbor/harbor#17097, google/go-containerregistry#1393, #1404, #1741).
     """
     return status not in (201, 202) and status not in (408, 429, 502, 503, 504)
+
+
+_IMMUTABLE: Final = re.compile(r"immutable|tag ?already ?exists|TAG_IMMUTABLE", re.IGNORECASE)
+
+
+def immutable(status: int, said: Refusal) -> bool:
+    """Whether a refusal of a tag says that the tag is there and may not be moved (ECR, Harbor, Artifact Registry)."""
+    return 400 <= status < 500 and _IMMUTABLE.search(" ".join((*said.codes, said.message))) is not None

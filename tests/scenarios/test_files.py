@@ -29,7 +29,8 @@ async def test_a_full_disk_keeps_the_old_plan(tmp_path: Path) -> None:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 cwd=tmp_path,
-                env=command.environment,
+                # Compiled modules would be cut short as well, and stay.
+                env={**command.environment, "PYTHONDONTWRITEBYTECODE": "1"},
             )
         )
 

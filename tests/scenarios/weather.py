@@ -103,7 +103,6 @@ PAUSES = (
             f"{where} {case}",
             refusing(where, 429, after=value),
             again=where == "PUT at DST",
-            sessions=2 if where in {"POST at DST", "PUT at DST"} else 0,
             check=waited(where, least, most),
         )
         for where in OPERATIONS
@@ -129,10 +128,7 @@ PAUSES = (
         for where in ("HEAD at SRC", "manifest at SRC", "POST at DST", "PUT at DST")
     ),
     Row(61, "429-storm", "alone", storm, requests=4000, again=200, sessions=100, check=gate_kept),
-    *(
-        Row(63, "503-flap", where, refusing(where, 503, 2), again=2, sessions=2 * (where == "PUT at DST"))
-        for where in OPERATIONS
-    ),
+    *(Row(63, "503-flap", where, refusing(where, 503, 2), again=2) for where in OPERATIONS),
     Row(
         61,
         "429-storm",
