@@ -77,6 +77,8 @@ class Result(msgspec.Struct, frozen=True):
     truth: Any
     machine: dict[str, Any]
     versions: dict[str, str]
+    failed: list[str]
+    """Peers that did not come to their end, and how."""
     rounds: list[Round]
 
 
@@ -258,6 +260,7 @@ def table(result: Result) -> str:
         rows.append(f"| {' | '.join(cells)} |")
     fewest = [sum(result.truth[side].values()) for side in ("source", "destination")]
     tags = result.truth["tags"]
+    rows += [f"| failed: {each.replace('|', ' ')} | | | | | | | | | |" for each in result.failed]
     rows.append(f"| the fewest | | | | | {fewest[0]} | {fewest[1]} | 1.00 | | {tags} + {tags} |")
     return "\n".join(rows)
 
@@ -276,10 +279,19 @@ def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str,
         fleet.write_distribution_storage(work / "source")
         where = machine()
         done: list[Round] = []
+        failed: list[str] = []
         with Distribution(work / "source", binary=binary) as source:
             for number in range(rounds):
                 for tool in tools[number % len(tools) :] + tools[: number % len(tools)]:
-                    each = one(tool, number, fleet, source, work, binary, link)
+                    try:
+                        each = one(tool, number, fleet, source, work, binary, link)
+                    except RuntimeError as error:
+                        if tool.name in {"bare", "mmgraph"}:
+                            raise
+                        # A peer that fails is a result too, and no reason to lose the others'.
+                        failed.append(f"{tool.name} in round {number + 1}: {str(error).splitlines()[0]}")
+                        say(failed[-1])
+                        continue
                     warm = f", warm {each.warm.wall:.2f} s" if each.warm else ""
                     say(f"round {number + 1}: {tool.name} cold {each.cold.wall:.2f} s{warm}")
                     done.append(each)
@@ -298,6 +310,7 @@ def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str,
             "registry": " ".join(registry.split()[1:]),
             **{tool.name: version(tool) for tool in tools},
         },
+        failed=failed,
         rounds=sorted(done, key=lambda each: (order.index(each.tool), each.number)),
     )
 
