@@ -24,7 +24,7 @@ _EPILOGUE: Final = """\
 SPECS are files with copy specs, - is standard input. Without any: what is piped in, else ./specs.json.
 Options can also stand in the environment (MMGRAPH_JOBS, MMGRAPH_APPLY_JOBS) and in ./mmgraph.toml.
 
-Exit codes: 0 done, 1 failure or bad input, 2 changes pending or something missing
+Exit codes: 0 done, 1 failure or bad input, 2 changes pending or something missing \
 (only where asked for), 130 interrupted."""
 
 _PLAN: Final = """Say what apply would do.
