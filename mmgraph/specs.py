@@ -37,8 +37,6 @@ _OTHER_NAMES: Final = {
     "platforms": "limitPlatforms",
 }
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_SHOWN: Final = 50
-"""Problems that a message has."""
 _NEAR: Final = 10
 """Destinations that are suggested."""
 _NEAR_AMONG: Final = 10_000
@@ -84,14 +82,11 @@ class Problem(msgspec.Struct, frozen=True, gc=False):
 class SpecErrors(SpecError):
     """Everything that is wrong with a set of specs, in the order of the input.
 
-    ``str()`` has one a line, the first fifty of them and a count.
+    ``str()`` has all of them, one a line: a script that writes specs is mended in one go.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        lines = list(map(str, problems[:_SHOWN]))
-        if len(problems) > _SHOWN:
-            lines.append(f"and {len(problems) - _SHOWN} more problems, {len(problems)} in all")
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
 
 

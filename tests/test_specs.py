@@ -408,12 +408,11 @@ def test_a_key_does_not_echo_credentials() -> None:
     ]
 
 
-def test_a_message_has_fifty_problems_and_the_count() -> None:
-    """A hundred thousand lines help nobody; a program still gets every problem."""
+def test_a_message_has_all_problems() -> None:
+    """However many there are: whoever mends the script that wrote them needs no second run to see the rest."""
     with pytest.raises(SpecErrors) as caught:
         read(*({"src": "a"} for _ in range(1000)))
-    assert (51, 1000) == (len(str(caught.value).splitlines()), len(caught.value.problems))
-    assert str(caught.value).endswith("\nand 950 more problems, 1000 in all")
+    assert (1000, 1000) == (len(str(caught.value).splitlines()), len(caught.value.problems))
 
 
 @pytest.mark.parametrize(
