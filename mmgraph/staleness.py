@@ -130,4 +130,4 @@ def settle(plan: Plan, looks: Mapping[tuple[Repository, str], Look]) -> Plan:
 
 def _name(goal: Goal) -> tuple[Repository, str]:
     destination = goal.spec.destination
-    return destination.repository, destination.tag or str(destination.digest)
+    return destination.repository, destination.name
