@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
@@ -22,7 +23,6 @@ from mmgraph.events import (
     Finished,
     Landed,
     Moved,
-    Notice,
     Reporter,
     Retried,
     Started,
@@ -30,6 +30,7 @@ from mmgraph.events import (
 )
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Goal, Plan, Result
+from mmgraph.quirks import Quirk
 from mmgraph.ready import Lane, ReadyQueue
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work, sharing
@@ -88,7 +89,6 @@ class Execution:
         self._wake = asyncio.Event()
         self._stopping = False
         self._probed: set[Registry] = set()
-        self._blind: set[Registry] = set()
         self._not_empty: set[Repository] = set()
         """Repositories that were taken to hold nothing, and turned out to hold something."""
         self._goals: dict[Node, Goal] = {goal.node: goal for goal in plan.goals if goal.node is not None}
@@ -237,7 +237,7 @@ class Execution:
     def _target(self, work: Work) -> Target:
         repository, mount_from = work.node.repository, work.mount_from
         asks = mount_from == repository and work.session is None
-        blind = asks and work.registry in self._blind
+        blind = asks and self._transport.quirks.has(work.registry, Quirk.BLIND)
         return Target(
             repository,
             None if blind else mount_from,
@@ -338,18 +338,8 @@ class Execution:
         if repository.registry in self._probed:
             return
         self._probed.add(repository.registry)
-        try:
-            sees = await self._transport.probe(repository, digest)
-        except MmgraphError:
-            return
-        if not sees:
-            self._blind.add(repository.registry)
-            self._report(
-                Notice(
-                    repository.registry,
-                    "does not show what it has by mounting: asking by HEAD before each upload",
-                )
-            )
+        with suppress(MmgraphError):
+            await self._transport.probe(repository, digest)
 
     # The end
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from mmgraph.quirks import Quirks
+
 
 class Operation(StrEnum):
     """What a request asks of a registry; bills and reports count by it."""
@@ -131,7 +133,10 @@ class Writer(Protocol):
         ...
 
     async def probe(self, repository: Repository, digest: Digest) -> bool:
-        """POST the self-mount of a blob known to be there: whether the registry answers 201."""
+        """POST the self-mount of a blob known to be there: whether the registry answers 201.
+
+        One that does not is ``BLIND`` from then on.
+        """
         ...
 
     async def send(
@@ -204,6 +209,11 @@ class Limits(Protocol):
 
 class Transport(Source, Writer, Limits, Protocol):
     """All that execution needs of the wire."""
+
+    @property
+    def quirks(self) -> Quirks:
+        """What differs at each registry, as far as is known."""
+        ...
 
     async def find(self, repository: Repository, name: str) -> Resolved | None:
         """As ``Destination.find``: the last look at a tag before it is written."""

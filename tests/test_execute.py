@@ -13,6 +13,7 @@ from mmgraph.events import Draining, Event, Finished, Retried, Started, Surprise
 from mmgraph.execute import DRAIN_SECONDS, Execution
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import OCI_MANIFEST, Manifest, digest_of, parse
+from mmgraph.quirks import Quirk
 from mmgraph.server import Delay, Drop, FaultPlan, Flip, Headers, Quirks, Refuse, Rule, Stall
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation, RawManifest
@@ -453,7 +454,8 @@ async def test_two_blind_registries_that_copy_to_each_other_do_not_lock_up() -> 
         run = Run(rigged, [])
         run.specs = [spec(f"{one}/a:1", f"{two}/b:1"), spec(f"{two}/z:1", f"{one}/y:1")]
         execution = await run.prepare()
-        execution._blind.update(Registry(address) for address in (one, two))
+        for address in (one, two):
+            rigged.client.quirks.learn(Registry(address), Quirk.BLIND)
         account = await asyncio.wait_for(execution.run(), 30)
         assert ["created", "created"] == [end.outcome for end in account.ends]
 

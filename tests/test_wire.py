@@ -78,22 +78,6 @@ def test_plain_http_allowed(registry: str, expected: bool) -> None:
     assert expected == wire.plain_http_allowed(Registry.parse(registry))
 
 
-@pytest.mark.parametrize(
-    ("registry", "expected"),
-    [
-        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", True),
-        ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", True),
-        ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", True),
-        ("123456789012.dkr-ecr.us-east-1.on.aws", True),
-        ("public.ecr.aws", False),
-        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com.example.org", False),
-    ],
-)
-def test_mounts_need_manifest(registry: str, expected: bool) -> None:
-    """ECR is told by its host names, its lookalikes are not."""
-    assert expected == wire.mounts_need_manifest(Registry.parse(registry))
-
-
 UPLOAD = "https://registry.example.com/v2/team/app/blobs/uploads/?mount=x"
 
 

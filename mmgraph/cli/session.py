@@ -18,10 +18,10 @@ from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
 from mmgraph.events import Event, Notice
 from mmgraph.plan import Plan
+from mmgraph.quirks import Quirk, Quirks
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.trace import Exchange, TraceFile
-from mmgraph.registry.wire import mounts_need_manifest
 from mmgraph.report.lines import Lines
 from mmgraph.report.terminal import animated
 from mmgraph.specs import CopySpec
@@ -64,6 +64,7 @@ class Session:
     ) -> tuple[Plan, Looks]:
         """Read what must be read; return the plan, and what the destinations were seen to name."""
         registries = {spec.destination.repository.registry for spec in specs}
+        quirks = self.client.quirks
         compiler = Compiler(
             specs,
             self.client,
@@ -74,7 +75,7 @@ class Session:
             exact=exact,
             repair=repair,
             require_platforms=require_platforms,
-            committed_only=self.network.committed_only() | set(filter(mounts_need_manifest, registries)),
+            committed_only={each for each in registries if quirks.has(each, Quirk.MOUNTS_COMMITTED)},
         )
         return await compiler.plan(), compiler.evidence.looks
 
@@ -110,6 +111,9 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
             allowances=allowances(network),
             routes=routes(network, os.environ, warn),
             heard=heard,
+            quirks=Quirks(
+                {Quirk.MOUNTS_COMMITTED: network.committed_only()}, lambda learned: warn(str(learned))
+            ),
         )
         for registry in sorted(network.unchecked()):
             warn(f"the certificate of {registry} is not checked (--insecure)")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest
 from mmgraph.oci import digest_of
+from mmgraph.quirks import Quirk, Quirks
 from mmgraph.registry import wire
 from mmgraph.registry.bodies import Answer, Download, Stream
 from mmgraph.registry.connection import Call, Connections
@@ -57,7 +58,8 @@ class Client:
     ``jobs`` is what each registry's read and write window grows to, ``allowances`` what differs at one registry,
     ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the registries spoken to
     without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
-    ``routes`` how hosts are reached: by default with the system's trust, without proxies.
+    ``routes`` how hosts are reached: by default with the system's trust, without proxies; ``quirks`` what differs at
+    single registries: by default what the table knows of their hosts.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class Client:
         chance: random.Random | None = None,
         routes: Routes | None = None,
         heard: Heard | None = None,
+        quirks: Quirks | None = None,
     ) -> None:
+        self.quirks = quirks or Quirks(heard=lambda learned: warn(str(learned)))
         self._warn = warn
         self._unclosed: list[Upload] = []
         self._clock = clock
@@ -330,6 +334,8 @@ class Client:
                 await self.cancel(opened(repository, answer))
         except RegistryError:
             return False
+        if answer.status != 201:
+            self.quirks.learn(repository.registry, Quirk.BLIND)
         return answer.status == 201
 
     async def send(

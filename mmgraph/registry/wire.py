@@ -119,20 +119,6 @@ def loopback(name: str) -> bool:
         return False
 
 
-_ECR: Final = re.compile(
-    r"[0-9]{12}\.dkr[.-]ecr(?:-fips)?\.[a-z0-9-]+"
-    r"\.(?:amazonaws\.com(?:\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn)"
-)
-
-
-def mounts_need_manifest(registry: Registry) -> bool:
-    """Whether the registry mounts only blobs that a committed manifest of the source repository refers to.
-
-    Amazon ECR does (its documentation of "blob mounting"); it is told by its host name.
-    """
-    return _ECR.fullmatch(_hostname(registry)) is not None
-
-
 class Origin(msgspec.Struct, frozen=True, order=True):
     """What credentials belong to: scheme, host and port, not the host alone (GHSA-vh4v-2xq2-g5cg)."""
 
