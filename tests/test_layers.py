@@ -47,6 +47,7 @@ LAYERS: Final = {
     "plan": _room(3, "graph closure evidence bill"),
     "compile": _room(4, "closure evidence discover observe plan"),
     "soundness": _room(4, "graph plan"),
+    "cost": _room(4, "graph plan"),
     "verify": _room(5, "closure discover"),
     "saved": _room(5, "graph bill plan soundness"),
     "staleness": _room(4, "graph evidence plan"),
