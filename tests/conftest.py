@@ -14,6 +14,22 @@ from tests.support.distribution import Distribution
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+TOLD = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Take lines that are shown at the end of the whole run: how many cases a test has been through."""
+    return pytestconfig.stash.setdefault(TOLD, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show what tests have told, also where a run is quiet."""
+    if told := config.stash.get(TOLD, []):
+        terminalreporter.section("counted")
+        for line in told:
+            terminalreporter.write_line(line)
+
 
 @pytest.fixture
 def start_registry() -> Iterator[Callable[..., Distribution]]:

@@ -15,7 +15,7 @@ import asyncio
 import signal
 from collections import Counter
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
@@ -330,13 +330,13 @@ async def _ended(s: Site, how: str, saved: Plan | None) -> bool:
     ("how", "of_plan"), [("killed", False), ("killed", True), ("cancelled", False), ("drained", False)]
 )
 async def test_every_point(
-    request: pytest.FixtureRequest, stock: MemoryStorage, how: str, of_plan: bool
+    tell: Callable[[str], None], stock: MemoryStorage, how: str, of_plan: bool
 ) -> None:
     """Wherever a run ends, no tag names an incomplete image, and one re-run completes and repeats no blob."""
     all_points = await points(stock, of_plan=of_plan, bodies=how == "killed")
     stories = {point: await live(stock, point, how, of_plan=of_plan) for point in all_points}
 
-    say(request, f"{len(all_points)} points of {'a saved plan' if of_plan else 'specs'}: {how} and run again")
+    tell(f"crash points: {len(all_points)} of {'a saved plan' if of_plan else 'specs'}: {how} and run again")
     assert {} == {point: story for point, story in stories.items() if story != GOOD}
 
 
@@ -351,14 +351,6 @@ async def test_points_are_those_of_the_log(stock: MemoryStorage) -> None:
 
     found = await points(stock, of_plan=False, bodies=True)
     assert (expected, expected) == (len(found), len(set(found)))
-
-
-def say(request: pytest.FixtureRequest, text: str) -> None:
-    """Write a line to the terminal, whatever is captured."""
-    terminal: Any = request.config.pluginmanager.get_plugin("terminalreporter")
-    capture: Any = request.config.pluginmanager.get_plugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        terminal.write_line(f"\n{text}")
 
 
 # Real processes and real signals
