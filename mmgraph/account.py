@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import msgspec
 
+from mmgraph.events import Outcome
 from mmgraph.names import Registry
-from mmgraph.plan import Goal
+from mmgraph.plan import Goal, Result
 from mmgraph.store import Operation, Traffic
+
+_CONFIRMED = frozenset({Outcome.CREATED, Outcome.MOVED, Outcome.UNCHANGED})
 
 
 class End(msgspec.Struct, frozen=True):
-    """What became of one spec: created, moved, unchanged, failed, blocked (by a node that failed) or stopped."""
+    """What became of one spec."""
 
     goal: Goal
-    outcome: str
+    outcome: Outcome
     cause: str = ""
+
+    @classmethod
+    def planned(cls, goal: Goal) -> Self:
+        """The end of a spec for which nothing was to be done: it could not be planned, or is unchanged."""
+        if goal.result is Result.FAILED:
+            return cls(goal, Outcome.FAILED, goal.cause)
+        return cls(goal, Outcome.UNCHANGED)
+
+    @classmethod
+    def written(cls, goal: Goal) -> Self:
+        """The end of a spec whose destination is confirmed."""
+        return cls(goal, Outcome.CREATED if goal.result is Result.CREATE else Outcome.MOVED)
+
+    @property
+    def bad(self) -> bool:
+        """Whether it failed, or is blocked by what did."""
+        return self.outcome in (Outcome.FAILED, Outcome.BLOCKED)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -37,8 +58,8 @@ class Account(msgspec.Struct, frozen=True):
     @property
     def complete(self) -> bool:
         """Whether every destination is confirmed to name what it shall (I5)."""
-        return all(end.outcome in ("created", "moved", "unchanged") for end in self.ends)
+        return all(end.outcome in _CONFIRMED for end in self.ends)
 
-    def count(self, outcome: str) -> int:
+    def count(self, outcome: Outcome) -> int:
         """How many specs ended so."""
         return sum(end.outcome == outcome for end in self.ends)

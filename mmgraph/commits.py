@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmgraph.errors import MmgraphError, RegistryError
-from mmgraph.events import Landed
+from mmgraph.events import Landed, Landing
 from mmgraph.graph import Kind
 from mmgraph.store import RawManifest
 from mmgraph.work import State
@@ -142,4 +142,4 @@ class Commits:
         return revived
 
     def _landed(self, work: Work) -> None:
-        self._report(Landed(work.node.repository, work.digest, work.step.size, "put"))
+        self._report(Landed(work.node.repository, work.digest, work.step.size, Landing.PUT))

@@ -5,11 +5,35 @@ One type per fact; who wants to show something subscribes. Values are the names 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
 from mmgraph.names import Digest, Reference, Registry, Repository
+
+
+class Outcome(StrEnum):
+    """What became of a spec."""
+
+    CREATED = "created"
+    MOVED = "moved"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    """By a node it needs, which failed for another spec first."""
+    STOPPED = "stopped"
+
+
+class Landing(StrEnum):
+    """How a blob or manifest came to be where it shall be."""
+
+    UPLOADED = "uploaded"
+    MOUNTED = "mounted"
+    PUT = "put"
+    """A manifest or index."""
+    FOUND = "found"
+    """It was there already."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="event"):
@@ -46,12 +70,12 @@ class Ended(Event, frozen=True):
 
 
 class Landed(Event, frozen=True):
-    """A blob or manifest is where it shall be; ``how`` is the word a summary uses: uploaded, mounted, put, found."""
+    """A blob or manifest is where it shall be."""
 
     repository: Repository
     digest: Digest
     size: int
-    how: str
+    how: Landing
 
 
 class Retried(Event, frozen=True):
@@ -79,11 +103,11 @@ class Notice(Event, frozen=True):
 
 
 class Finished(Event, frozen=True):
-    """A spec came to its end: created, moved, unchanged, failed, blocked or stopped, with the cause of the latter."""
+    """A spec came to its end; ``cause`` is why it failed, or is blocked or stopped."""
 
     destination: Reference
     digest: Digest | None
-    outcome: str
+    outcome: Outcome
     cause: str = ""
 
 

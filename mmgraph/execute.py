@@ -22,6 +22,7 @@ from mmgraph.events import (
     Ended,
     Finished,
     Landed,
+    Landing,
     Moved,
     Reporter,
     Retried,
@@ -311,7 +312,7 @@ class Execution:
             self._found += size
             if work.step.proven_absent:
                 self._not_empty.add(repository)
-        self._report(Landed(repository, work.digest, size, str(outcome.how)))
+        self._report(Landed(repository, work.digest, size, Landing(outcome.how)))
         self._ledger.done(work)
 
     def _attempts(self, work: Work, outcome: Outcome, transfer: Transfer) -> int:
@@ -354,20 +355,17 @@ class Execution:
         """Tell of a spec that came to its end; enough failures stop the rest."""
         end = self._end(goal)
         self._report(Finished(goal.spec.destination, goal.root, end.outcome, end.cause))
-        if end.outcome in ("failed", "blocked"):
+        if end.bad:
             self._failures += 1
             if self._max_failures is not None and self._failures >= self._max_failures:
                 self.drain()
 
     def _end(self, goal: Goal) -> End:
-        if goal.result is Result.FAILED:
-            return End(goal, "failed", goal.cause)
-        work = self._ledger.get(goal.node) if goal.node is not None else None
+        node = goal.node if goal.result is not Result.FAILED else None
+        work = self._ledger.get(node) if node is not None else None
         if work is None:
-            return End(goal, "unchanged")
-        if work.state is State.DONE:
-            return End(goal, "created" if goal.result is Result.CREATE else "moved")
-        return End(goal, *work.failure)
+            return End.planned(goal)
+        return End.written(goal) if work.state is State.DONE else End(goal, *work.failure)
 
     def _surprise(self, work: Work, text: str) -> None:
         self._surprises.append(f"{work.node}: {text}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from mmgraph.events import Outcome
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest, Registry, Repository
 from mmgraph.plan import Action, Plan, Step, is_done
@@ -76,13 +77,13 @@ class Work:
         return self.step.target or Digest(self.node.name)
 
     @property
-    def failure(self) -> tuple[str, str]:
+    def failure(self) -> tuple[Outcome, str]:
         """What became of it that is not done, and the cause."""
         if self.state is State.FAILED:
-            return "failed", self.cause
+            return Outcome.FAILED, self.cause
         if self.state is State.BLOCKED and self.blocker is not None:
-            return "blocked", f"{self.blocker.node.kind} {self.blocker.node}: {self.blocker.cause}"
-        return "stopped", "the run was stopped before it"
+            return Outcome.BLOCKED, f"{self.blocker.node.kind} {self.blocker.node}: {self.blocker.cause}"
+        return Outcome.STOPPED, "the run was stopped before it"
 
     def sent_back(self) -> bool:
         """The registry asked to wait, which is no attempt; False where it has done so too often."""

@@ -9,7 +9,7 @@ from mmgraph.account import Account
 from mmgraph.cache import MemoryCache
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
-from mmgraph.events import Draining, Event, Finished, Retried, Started, Surprise
+from mmgraph.events import Draining, Event, Finished, Outcome, Retried, Started, Surprise
 from mmgraph.execute import DRAIN_SECONDS, Execution
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import OCI_MANIFEST, Manifest, digest_of, parse
@@ -503,8 +503,8 @@ async def test_a_registry_that_takes_no_writes_fails_fast() -> None:
         posts = rigged.servers[2].log.count(Operation.POST_UPLOAD)
         causes = {end.cause.partition(" takes no writes")[0] for end in account.ends if end.cause}
         assert (1, 5, True, True) == (
-            account.count("created"),
-            account.count("failed") + account.count("blocked"),
+            account.count(Outcome.CREATED),
+            account.count(Outcome.FAILED) + account.count(Outcome.BLOCKED),
             posts < 100,
             any(cause.endswith(second) for cause in causes),
         )
@@ -539,7 +539,7 @@ async def test_a_destination_that_goes_away() -> None:
         with clock.autojump():
             account = await execution.run()
         assert (1, True) == (
-            account.count("created"),
+            account.count(Outcome.CREATED),
             f"{second} cannot be reached" in " ".join(end.cause for end in account.ends),
         )
 
@@ -572,7 +572,7 @@ async def test_what_a_quota_leaves_is_deferred() -> None:
         run = Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(5)])
         account = await run.apply()
         causes = [end.cause.partition(": 1")[0] for end in account.ends if end.outcome == "failed"]
-        assert (2, ["deferred: quota"] * 3) == (account.count("created"), causes)
+        assert (2, ["deferred: quota"] * 3) == (account.count(Outcome.CREATED), causes)
 
 
 async def test_a_tag_that_moves_while_a_registry_asks_to_wait_is_left_alone() -> None:

@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from mmgraph.events import Draining, Finished, Notice, Read, Retried, Surprise
+from mmgraph.events import Draining, Finished, Notice, Outcome, Read, Retried, Surprise
 from mmgraph.names import Registry, Repository
 from mmgraph.plan import Plan
 from mmgraph.report.lines import Lines
@@ -47,9 +47,9 @@ def test_a_finished_tag_is_a_line(stream: io.StringIO, lines: Lines, plan: Plan)
     """Tags that are written and those that fail have a line each; what is unchanged has none."""
     unchanged, created, moved, *_ = (goal.spec.destination for goal in plan.goals)
     lines.begin(plan)
-    lines(Finished(unchanged, None, "unchanged"))
-    lines(Finished(created, None, "created"))
-    lines(Finished(moved, None, "failed", "500 Internal Server Error"))
+    lines(Finished(unchanged, None, Outcome.UNCHANGED))
+    lines(Finished(created, None, Outcome.CREATED))
+    lines(Finished(moved, None, Outcome.FAILED, "500 Internal Server Error"))
     assert written(stream) == [
         "5 tags to write, 1 that cannot be planned, 101.3 MiB to send",
         "+ mirror.example.com/library/app:1.1",
@@ -128,7 +128,7 @@ def test_draining_and_notices_are_told(stream: io.StringIO, lines: Lines) -> Non
 
 def test_hostile_text_stays_text(stream: io.StringIO, lines: Lines, plan: Plan) -> None:
     """No event can write a second line or a control."""
-    lines(Finished(plan.goals[1].spec.destination, None, "failed", HOSTILE))
+    lines(Finished(plan.goals[1].spec.destination, None, Outcome.FAILED, HOSTILE))
     lines(Retried(PLACE, HOSTILE, HOSTILE, 1.0))
     lines(Surprise(PLACE, HOSTILE, HOSTILE))
     lines(Notice(None, HOSTILE))
@@ -138,7 +138,7 @@ def test_hostile_text_stays_text(stream: io.StringIO, lines: Lines, plan: Plan) 
 
 def test_colour_marks_the_outcome(stream: io.StringIO, clock: ManualClock, plan: Plan) -> None:
     """A failure is red where colours are shown."""
-    Lines(stream, clock, colour=True)(Finished(plan.goals[1].spec.destination, None, "failed", "x"))
+    Lines(stream, clock, colour=True)(Finished(plan.goals[1].spec.destination, None, Outcome.FAILED, "x"))
     assert stream.getvalue().startswith("\x1b[31m!\x1b[0m ")
 
 
@@ -155,7 +155,7 @@ class Gone(io.StringIO):
 
 def test_what_is_stopped_has_no_line(stream: io.StringIO, lines: Lines, plan: Plan) -> None:
     """After an interrupt that would be a line for every spec that is left; the summary counts them."""
-    lines(Finished(plan.goals[1].spec.destination, None, "stopped", "the run was stopped before it"))
+    lines(Finished(plan.goals[1].spec.destination, None, Outcome.STOPPED, "the run was stopped before it"))
     assert [] == written(stream)
 
 
@@ -163,6 +163,6 @@ def test_a_reader_who_leaves_stops_nothing(clock: ManualClock, plan: Plan) -> No
     """A reporter does not raise: the copy goes on where nobody reads its log."""
     stream = Gone()
     lines = Lines(stream, clock)
-    lines(Finished(plan.goals[1].spec.destination, None, "created"))
-    lines(Finished(plan.goals[1].spec.destination, None, "created"))
+    lines(Finished(plan.goals[1].spec.destination, None, Outcome.CREATED))
+    lines(Finished(plan.goals[1].spec.destination, None, Outcome.CREATED))
     assert 1 == stream.tries

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from mmgraph.events import Draining, Ended, Finished, Moved, Notice, Read, Retried, Started, Surprise
+from mmgraph.events import Draining, Ended, Finished, Moved, Notice, Outcome, Read, Retried, Started, Surprise
 from mmgraph.names import Digest, Repository
 from mmgraph.plan import Plan
 from mmgraph.report.progress import Progress
@@ -140,7 +140,7 @@ async def test_failures_are_printed_as_they_happen(
     """A failure stays above the picture, and hostile words in it stay words."""
     with Progress(stream, clock, colour=False, width=100) as progress:
         progress.begin(plan)
-        progress(Finished(plan.goals[1].spec.destination, None, "failed", HOSTILE))
+        progress(Finished(plan.goals[1].spec.destination, None, Outcome.FAILED, HOSTILE))
     shown = CONTROLS.sub("", stream.getvalue())
     assert "! mirror.example.com/library/app:1.1 failed: denied: \\x1b[31m" in shown
     assert "\u202e" not in shown

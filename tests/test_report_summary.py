@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mmgraph.account import Account, End
+from mmgraph.events import Outcome
 from mmgraph.plan import Plan
 from mmgraph.report.summary import summary_line, summary_text
 from tests.golden import expected
@@ -19,7 +20,7 @@ def plan() -> Plan:
     return example()
 
 
-def account(plan: Plan, outcomes: list[tuple[str, str]], surprises: tuple[str, ...] = ()) -> Account:
+def account(plan: Plan, outcomes: list[tuple[Outcome, str]], surprises: tuple[str, ...] = ()) -> Account:
     """Account for the plan with an outcome and a cause a goal."""
     ends = [End(goal, *outcome) for goal, outcome in zip(plan.goals, outcomes, strict=True)]
     bill = plan.bill
@@ -29,13 +30,13 @@ def account(plan: Plan, outcomes: list[tuple[str, str]], surprises: tuple[str, .
 def test_the_summary_reads_as_it_shall(plan: Plan) -> None:
     """Every spec that is not done stands under its cause, and the line that counts is the last one."""
     outcomes = [
-        ("unchanged", ""),
-        ("created", ""),
-        ("moved", ""),
-        ("blocked", CAUSE),
-        ("blocked", CAUSE),
-        ("stopped", "the run was stopped before it"),
-        ("failed", HOSTILE),
+        (Outcome.UNCHANGED, ""),
+        (Outcome.CREATED, ""),
+        (Outcome.MOVED, ""),
+        (Outcome.BLOCKED, CAUSE),
+        (Outcome.BLOCKED, CAUSE),
+        (Outcome.STOPPED, "the run was stopped before it"),
+        (Outcome.FAILED, HOSTILE),
     ]
     surprise = "mirror.example.com/a@sha256:1: the mount from mirror.example.com/b was not granted: uploading"
     text = summary_text(account(plan, outcomes, (surprise, surprise.replace("256:1", "256:2"))), plan)
@@ -45,7 +46,7 @@ def test_the_summary_reads_as_it_shall(plan: Plan) -> None:
 
 def test_what_came_as_planned_is_one_line(plan: Plan) -> None:
     """Without failures, surprises and differences there is nothing to say but the sums."""
-    ends = [End(goal, "created") for goal in plan.goals if not goal.missing]
+    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
     bill = plan.bill
     done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0)
     assert f"{summary_line(done)}\n" == summary_text(done, plan)
@@ -57,19 +58,19 @@ def test_the_last_line_counts_every_outcome(plan: Plan) -> None:
         "Copied 6, moved 0, unchanged 0, failed 0, blocked 0, stopped 1."
         " 66.2 MiB read, 102.3 MiB sent, 62.0 MiB mounted in 1 min 23 s."
     )
-    assert line == summary_line(account(plan, [("created", "")] * 6 + [("stopped", "")]))
+    assert line == summary_line(account(plan, [(Outcome.CREATED, "")] * 6 + [(Outcome.STOPPED, "")]))
 
 
 def test_rare_kinds_of_surprises_are_counted(plan: Plan) -> None:
     """A registry that behaves in many odd ways fills no screen."""
     surprises = tuple(f"a/b@sha256:1: oddity {number}" for number in range(8))
-    text = summary_text(account(plan, [("created", "")] * 7, surprises), plan)
+    text = summary_text(account(plan, [(Outcome.CREATED, "")] * 7, surprises), plan)
     assert "  and 3 more, of 3 other kinds" in text.splitlines()
 
 
 def test_what_was_stopped_is_counted_with_examples(plan: Plan) -> None:
     """After an interrupt there may be thousands, and the next run goes on with all of them."""
-    ends = [End(plan.goals[1], "stopped", "the run was stopped before it")] * 50
+    ends = [End(plan.goals[1], Outcome.STOPPED, "the run was stopped before it")] * 50
     lines = summary_text(Account(ends, 0, 0, 0, 0, (), {}, 1.0), plan).splitlines()
     head = "50 specs not done, as the run was stopped; run the same command again to go on:"
     assert (head, 3, "  ! and 47 more") == (lines[0], sum(" -> " in line for line in lines), lines[4])
@@ -77,13 +78,13 @@ def test_what_was_stopped_is_counted_with_examples(plan: Plan) -> None:
 
 def test_one_spec_is_spoken_of_as_one(plan: Plan) -> None:
     """Grammar."""
-    done = Account([End(plan.goals[1], "blocked", "x")], 0, 0, 0, 0, (), {}, 1.0)
+    done = Account([End(plan.goals[1], Outcome.BLOCKED, "x")], 0, 0, 0, 0, (), {}, 1.0)
     assert "1 spec blocked by the failure of something it shares:" == summary_text(done, plan).splitlines()[0]
 
 
 def test_on_a_terminal_the_last_line_is_folded_too(plan: Plan) -> None:
     """At the terminal's width, with the same words."""
-    done = account(plan, [("created", "")] * 7)
+    done = account(plan, [(Outcome.CREATED, "")] * 7)
     folded = summary_text(done, plan, width=60, fold=True).splitlines()[-3:]
     assert (True, summary_line(done)) == (max(map(len, folded)) <= 60, " ".join(" ".join(folded).split()))
 
@@ -91,6 +92,6 @@ def test_on_a_terminal_the_last_line_is_folded_too(plan: Plan) -> None:
 def test_tags_that_lack_the_same_are_listed_together(plan: Plan) -> None:
     """Many tags without one platform are one entry that names them all."""
     lacking = [goal for goal in plan.goals if goal.missing][:1] * 2
-    done = Account([End(goal, "created") for goal in lacking], 0, 0, 0, 0, (), {}, 1.0)
+    done = Account([End(goal, Outcome.CREATED) for goal in lacking], 0, 0, 0, 0, (), {}, 1.0)
     name = "mirror.example.com/library/app:1.0"
     assert ["! 2 tags lack linux/arm64:", f"    {name}, {name}"] == summary_text(done, plan).splitlines()[:2]

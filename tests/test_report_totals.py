@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmgraph.events import Draining, Ended, Finished, Landed, Moved, Read, Started
+from mmgraph.events import Draining, Ended, Finished, Landed, Landing, Moved, Outcome, Read, Started
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Plan
 from mmgraph.report.totals import Totals
@@ -62,15 +62,15 @@ def test_a_transfer_that_failed_does_not_count_as_done(plan: Plan, totals: Total
 def test_an_upload_that_was_not_needed_makes_the_total_smaller(plan: Plan, totals: Totals) -> None:
     """A blob that was found in the end need not be sent."""
     node, size = first(plan, Action.UPLOAD)
-    totals.add(Landed(node.repository, digest_of(""), 1, "put"), 1.0)
-    totals.add(Landed(node.repository, type(digest_of(""))(node.name), size, "found"), 1.0)
+    totals.add(Landed(node.repository, digest_of(""), 1, Landing.PUT), 1.0)
+    totals.add(Landed(node.repository, type(digest_of(""))(node.name), size, Landing.FOUND), 1.0)
     assert plan.bill.uploaded - size == totals.total
 
 
 def test_a_refused_mount_makes_the_total_larger(plan: Plan, totals: Totals) -> None:
     """A blob that was to be mounted and had to be sent counts on both sides."""
     node, size = first(plan, Action.MOUNT)
-    totals.add(Landed(node.repository, type(digest_of(""))(node.name), size, "uploaded"), 1.0)
+    totals.add(Landed(node.repository, type(digest_of(""))(node.name), size, Landing.UPLOADED), 1.0)
     assert (size, plan.bill.uploaded + size) == (totals.done, totals.total)
 
 
@@ -85,8 +85,8 @@ def test_two_transfers_of_one_digest_are_two(plan: Plan, totals: Totals) -> None
 
 def test_failures_and_draining_are_in_the_line(plan: Plan, totals: Totals) -> None:
     """Who looks only at the last line sees that something is wrong."""
-    totals.add(Finished(plan.goals[1].spec.destination, None, "failed", "x"), 1.0)
-    totals.add(Finished(plan.goals[0].spec.destination, None, "unchanged"), 1.0)
+    totals.add(Finished(plan.goals[1].spec.destination, None, Outcome.FAILED, "x"), 1.0)
+    totals.add(Finished(plan.goals[0].spec.destination, None, Outcome.UNCHANGED), 1.0)
     totals.add(Draining(0, 25.0), 1.0)
     line = "1 of 6 tags (1 failed), 0 B of 101.3 MiB (0 %), 0 B/s, ? left, stopping: 0 transfers to end"
     assert line == totals.line(1.0)

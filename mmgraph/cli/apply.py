@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from mmgraph.cli.session import Session
-    from mmgraph.events import Event, Reporter
+    from mmgraph.events import Event, Outcome, Reporter
     from mmgraph.plan import Plan
     from mmgraph.specs import CopySpec
     from mmgraph.staleness import Looks, Stale
@@ -109,10 +109,10 @@ class _Heard:
     def __init__(self) -> None:
         self.view: Reporter | None = None
         self.total = 0
-        self._ends: dict[str, int] = {}
+        self._ends: dict[Outcome, int] = {}
 
     def __call__(self, event: "Event") -> None:
-        outcome = getattr(event, "outcome", None)
+        outcome: Outcome | None = getattr(event, "outcome", None)
         if outcome is not None:
             self._ends[outcome] = self._ends.get(outcome, 0) + 1
         if self.view is not None:
@@ -132,7 +132,10 @@ class _Heard:
             raise
 
     def _line(self) -> str:
-        counts = [self._ends.get(outcome, 0) for outcome in ("created", "moved", "unchanged", "failed")]
+        from mmgraph.events import Outcome
+
+        told = (Outcome.CREATED, Outcome.MOVED, Outcome.UNCHANGED, Outcome.FAILED)
+        counts = [self._ends.get(outcome, 0) for outcome in told]
         created, moved, unchanged, failed = counts
         return (
             f"copied {created}, moved {moved}, unchanged {unchanged}, failed {failed},"

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
-from mmgraph.events import Draining, Event, Finished, Notice, Retried, Surprise
+from mmgraph.events import Draining, Event, Finished, Notice, Outcome, Retried, Surprise
 from mmgraph.plan import Plan, Result
 from mmgraph.report.totals import Totals
 from mmgraph.report.words import Style, number, paint, safe, seconds, size
@@ -26,12 +26,13 @@ _KINDS = 5
 """Kinds of retries and surprises that get a line of their own between two totals."""
 _VARIABLE: Final = re.compile(r"\b(?:sha\d+:[0-9a-f]+|\d+)\b")
 MARKS: Final = {
-    "created": ("+", Style.CREATE),
-    "moved": ("~", Style.MOVE),
-    "failed": ("!", Style.FAILURE),
-    "blocked": ("!", Style.FAILURE),
+    Outcome.CREATED: ("+", Style.CREATE),
+    Outcome.MOVED: ("~", Style.MOVE),
+    Outcome.FAILED: ("!", Style.FAILURE),
+    Outcome.BLOCKED: ("!", Style.FAILURE),
 }
-QUIET: Final = frozenset({"unchanged", "stopped"})
+BAD: Final = frozenset({Outcome.FAILED, Outcome.BLOCKED})
+QUIET: Final = frozenset({Outcome.UNCHANGED, Outcome.STOPPED})
 """Outcomes that get no line: what is stopped is so for one reason, and the summary counts it."""
 
 
@@ -134,7 +135,7 @@ def finished_line(event: Finished, colour: bool = False) -> str:
     """``+ registry/app:v1``, with the cause where there is one."""
     symbol, style = MARKS.get(event.outcome, ("=", Style.FAINT))
     line = f"{paint(symbol, style, colour)} {event.destination}"
-    if event.outcome in ("failed", "blocked"):
+    if event.outcome in BAD:
         line += f" {event.outcome}: {safe(event.cause)}"
     return line
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mmgraph.events import Draining, Event, Finished, Notice, Retried, Surprise
-from mmgraph.report.lines import draining_line, finished_line, notice_line
+from mmgraph.report.lines import BAD, draining_line, finished_line, notice_line
 from mmgraph.report.totals import Flight, Totals
 from mmgraph.report.words import folded, number, seconds, size, wrapped
 
@@ -32,7 +32,6 @@ _NARROW = 84
 """Columns in which a row has room for a whole bar."""
 _SMALL = 4 * 1024 * 1024
 """Bytes below which a blob has no row: it is read whole before it is sent, and a bar would show nothing."""
-_LOUD = frozenset({"failed", "blocked"})
 _FAILURES = 50
 """Failures that get a line of their own while others run; the summary has all of them."""
 
@@ -86,7 +85,7 @@ class Progress:
         """Take note of ``event``."""
         self._totals.add(event, self._clock.now())
         if isinstance(event, Finished):
-            if event.outcome in _LOUD:
+            if event.outcome in BAD:
                 self._counts["failure"] += 1
                 if self._counts["failure"] <= _FAILURES:
                     self._print(finished_line(event), "red")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from mmgraph.events import Outcome
 from mmgraph.report.words import (
     Style,
     folded,
@@ -34,14 +35,14 @@ _WIDTH = 100
 _STOPPED = 3
 """Specs that were stopped, as examples: the same command goes on with all of them."""
 _OPEN = (
-    ("failed", "failed:", "failed:"),
+    (Outcome.FAILED, "failed:", "failed:"),
     (
-        "blocked",
+        Outcome.BLOCKED,
         "blocked by the failure of something it shares:",
         "blocked by the failure of something they share:",
     ),
     (
-        "stopped",
+        Outcome.STOPPED,
         "not done, as the run was stopped; run the same command again to go on:",
         "not done, as the run was stopped; run the same command again to go on:",
     ),
@@ -62,7 +63,7 @@ def summary_text(
         if ends:
             lines += folded(f"{number(len(ends), 'spec')} {of_one if len(ends) == 1 else of_many}", width)
             specs = ((str(end.goal.spec.source), str(end.goal.spec.destination), end.cause) for end in ends)
-            lines += spec_causes(specs, mark, width, _STOPPED if outcome == "stopped" else None)
+            lines += spec_causes(specs, mark, width, _STOPPED if outcome is Outcome.STOPPED else None)
             lines.append("")
     lines += _lacking([end.goal for end in account.ends], colour, width)
     lines += _surprises(account.surprises, width)
@@ -74,9 +75,9 @@ def summary_text(
 def summary_line(account: Account) -> str:
     """The last line of a summary; its form does not change."""
     return (
-        f"Copied {account.count('created')}, moved {account.count('moved')},"
-        f" unchanged {account.count('unchanged')}, failed {account.count('failed')},"
-        f" blocked {account.count('blocked')}, stopped {account.count('stopped')}."
+        f"Copied {account.count(Outcome.CREATED)}, moved {account.count(Outcome.MOVED)},"
+        f" unchanged {account.count(Outcome.UNCHANGED)}, failed {account.count(Outcome.FAILED)},"
+        f" blocked {account.count(Outcome.BLOCKED)}, stopped {account.count(Outcome.STOPPED)}."
         f" {size(account.downloaded)} read, {size(account.uploaded)} sent, {size(account.mounted)} mounted"
         f" in {seconds(account.seconds)}."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from mmgraph.events import Draining, Ended, Event, Finished, Landed, Moved, Read, Started
+from mmgraph.events import Draining, Ended, Event, Finished, Landed, Landing, Moved, Outcome, Read, Started
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Plan, Result
 from mmgraph.report.words import number, seconds, size
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mmgraph.names import Digest
 
+_OPEN = (Outcome.FAILED, Outcome.BLOCKED, Outcome.STOPPED)
 _WINDOW = 15.0
 """Seconds over which the rate is taken."""
 
@@ -44,7 +45,7 @@ class Totals:
         """Running transfers by digest; two of one digest can run, to different places."""
         self.tags = 0
         """Specs that are to be written or have failed; those that are unchanged are not among them."""
-        self.ends: Counter[str] = Counter()
+        self.ends: Counter[Outcome] = Counter()
         self.reading: Read | None = None
         self.draining: Draining | None = None
         self.moved = 0
@@ -94,15 +95,15 @@ class Totals:
 
     def _land(self, event: Landed) -> None:
         """Let a blob count as sent, and the total follow where it came another way than planned."""
-        if event.how == "uploaded":
+        if event.how == Landing.UPLOADED:
             self._landed += event.size
-        if self._plan is None or event.how == "put":
+        if self._plan is None or event.how == Landing.PUT:
             return
         step = self._plan.steps.get(Node(Kind.BLOB, event.repository, event.digest))
         planned = step is not None and step.action is Action.UPLOAD
-        if planned and event.how != "uploaded":
+        if planned and event.how != Landing.UPLOADED:
             self._total -= event.size
-        elif not planned and event.how == "uploaded":
+        elif not planned and event.how == Landing.UPLOADED:
             self._total += event.size
 
     @property
@@ -119,7 +120,7 @@ class Totals:
     @property
     def finished(self) -> int:
         """Specs that came to their end, other than unchanged."""
-        return self.ends.total() - self.ends["unchanged"]
+        return self.ends.total() - self.ends[Outcome.UNCHANGED]
 
     @property
     def running(self) -> int:
@@ -161,7 +162,7 @@ class Totals:
             return [f"reading {read.done} of {number(read.total, 'spec')}" if read else "reading"]
         done, total = self.done, self.total
         phrases = [f"{self.finished} of {number(self.tags, 'tag')}"]
-        bad = [f"{self.ends[word]} {word}" for word in ("failed", "blocked", "stopped") if self.ends[word]]
+        bad = [f"{self.ends[outcome]} {outcome}" for outcome in _OPEN if self.ends[outcome]]
         if bad:
             phrases[0] += f" ({', '.join(bad)})"
         if total:
