@@ -32,6 +32,7 @@ LAYERS: Final = {
     "names": _room(0, "errors"),
     "clock": _room(0),
     "tasks": _room(0),
+    "flights": _room(0),
     "oci": _room(1),
     "specs": _room(1),
     "events": _room(1),
@@ -61,8 +62,7 @@ LAYERS: Final = {
     "registry": _room(2),
     "registry.wire": _room(2),
     "registry.secrets": _room(2),
-    "registry.flights": _room(2),
-    "registry.helpers": _room(3, "registry.flights registry.secrets"),
+    "registry.helpers": _room(3, "registry.secrets"),
     "registry.logins": _room(3, "registry.secrets"),
     "registry.credentials": _room(4, "registry.helpers registry.logins registry.secrets"),
     "registry.challenge": _room(2),
@@ -74,7 +74,7 @@ LAYERS: Final = {
     "registry.quota": _room(4, "registry.policy"),
     "registry.auth": _room(
         5,
-        "registry.wire registry.credentials registry.challenge registry.flights registry.origins"
+        "registry.wire registry.credentials registry.challenge registry.origins"
         " registry.secrets registry.tokens",
     ),
     "registry.watch": _room(2),
@@ -113,7 +113,7 @@ LAYERS: Final = {
         " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
-    "report": _room(6, "graph bill plan account verify"),
+    "report": _room(6, "graph bill plan account cost verify"),
     "cli": _room(8, "*"),
     "__main__": _room(9, "cli"),
 }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from mmgraph.report.spec_lines import spec_lines
 from mmgraph.report.words import safe, size
 
 if TYPE_CHECKING:
-    from mmgraph.specs import CopySpec
     from mmgraph.verify import Verdict
 
 
@@ -31,11 +30,4 @@ def verdict_text(verdict: Verdict) -> str:
 
 def verdict_specs(verdict: Verdict) -> str:
     """The broken specs, one a line."""
-    return "".join(f"{json.dumps(_spec(spec))}\n" for spec in verdict.broken)
-
-
-def _spec(spec: CopySpec) -> dict[str, object]:
-    made: dict[str, object] = {"src": str(spec.source), "dst": str(spec.destination)}
-    if spec.platforms:
-        made["transform"] = {"limitPlatforms": [str(platform) for platform in spec.platforms]}
-    return made
+    return spec_lines(verdict.broken)
