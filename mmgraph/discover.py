@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmgraph.closure import Documents, Image
 from mmgraph.errors import ContentError
+from mmgraph.flights import Once
 from mmgraph.oci import DEPTH_LIMIT, TREE_LIMIT, Document, Index, limit_platforms
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Discovery:
     def __init__(self, source: Source, documents: Documents) -> None:
         self._source = source
         self._documents = documents
-        self._tags: dict[tuple[Repository, str], asyncio.Future[Digest]] = {}
+        self._tags: Once[tuple[Repository, str], Digest] = Once()
 
     async def image(self, spec: CopySpec) -> Image:
         """Return what the spec's destination shall be; reads an index only where platforms are limited.
@@ -47,10 +48,7 @@ class Discovery:
         await self._documents.load_closure(image.root, partial(self._fetch, image.spec.source.repository))
 
     async def _resolve(self, repository: Repository, tag: str) -> Digest:
-        flight = self._tags.get((repository, tag))
-        if flight is None:
-            flight = self._tags[repository, tag] = asyncio.ensure_future(self._ask(repository, tag))
-        return await asyncio.shield(flight)
+        return await self._tags.get((repository, tag), partial(self._ask, repository, tag))
 
     async def _ask(self, repository: Repository, tag: str) -> Digest:
         resolved = await self._source.resolve(repository, tag)

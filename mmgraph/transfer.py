@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from mmgraph.clock import within
 from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest, Repository
 from mmgraph.store import Transport, Upload
@@ -191,9 +192,12 @@ class _Attempt:
     async def abandon(self) -> None:
         """Cancel what is still open; best effort (I3 allows it, nothing depends on it)."""
         if self._starts:  # what a registry has begun to open cannot be closed before it has a name
-            _, unanswered = await asyncio.wait(self._starts, timeout=_ABANDON_SECONDS)
-            for start in unanswered:
+            starts = list(self._starts)
+            with suppress(TimeoutError):
+                await within(self._clock, _ABANDON_SECONDS, asyncio.wait(starts))
+            for start in starts:
                 start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
         sessions, self._sessions = self._sessions, {}
         await asyncio.gather(*(self._transport.cancel(session) for session in sessions.values()))
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -17,12 +18,13 @@ from mmgraph.closure import Documents, Image, blobs, walk
 from mmgraph.discover import Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
+from mmgraph.flights import Once
 from mmgraph.specs import CopySpec
 from mmgraph.store import Destination, Limits, Source
 from mmgraph.tasks import each
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from mmgraph.names import Digest, Repository
     from mmgraph.store import ManifestCache
@@ -93,7 +95,7 @@ class Verifier:
         self._report = report
         self._documents = Documents(cache)
         self._discovery = Discovery(source, self._documents)
-        self._checks: dict[tuple[Repository, Digest], asyncio.Future[str]] = {}
+        self._checks: Once[tuple[Repository, Digest], str] = Once()
         self._found: dict[CopySpec, list[Finding]] = {}
         self._room = asyncio.Event()
         place.on_room(self._room.set)
@@ -144,21 +146,18 @@ class Verifier:
 
     async def _note_check(self, image: Image, digest: Digest, size: int | None) -> None:
         repository = image.spec.destination.repository
-        check = self._checks.get((repository, digest))
-        if check is None:
-            work = (
-                self._check_manifest(repository, digest)
-                if size is None
-                else self._check_blob(repository, digest, size)
-            )
-            check = self._checks[repository, digest] = asyncio.ensure_future(self._cause(work))
-        cause = await asyncio.shield(check)
+        work = (
+            partial(self._check_manifest, repository, digest)
+            if size is None
+            else partial(self._check_blob, repository, digest, size)
+        )
+        cause = await self._checks.get((repository, digest), partial(self._cause, work))
         if cause:
             self._note(image.spec, f"{repository}@{digest}", cause)
 
-    async def _cause(self, check: Awaitable[str]) -> str:
+    async def _cause(self, check: Callable[[], Awaitable[str]]) -> str:
         try:
-            return await check
+            return await check()
         except MmgraphError as error:
             return str(error)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mmgraph.registry.flights import Flights
+from mmgraph.flights import Flights, Once
 
 
 class Work:
@@ -101,3 +101,43 @@ async def test_close() -> None:
         await task
     expected = (1, 0)
     assert expected == (work.cancelled, len(flights))
+
+
+async def test_once_keeps_what_it_came_to() -> None:
+    """Who asks later gets the same, without another start."""
+    once: Once[str, int] = Once()
+    work = Work()
+    work.go.set()
+    assert ([1, 1], 1) == ([await once.get("key", work) for _ in range(2)], work.started)
+
+
+async def test_once_keeps_a_failure() -> None:
+    """What failed is not tried again."""
+    once: Once[str, int] = Once()
+    calls: list[int] = []
+
+    async def fail() -> int:
+        calls.append(1)
+        raise KeyError
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            await once.get("key", fail)
+    assert [1] == calls
+
+
+async def test_once_leaves_nothing_behind() -> None:
+    """When all who wait are cancelled the work is too, and whoever asks later starts it anew."""
+    once: Once[str, int] = Once()
+    work = Work()
+    tasks = [asyncio.create_task(once.get("key", work)) for _ in range(2)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    work.go.set()
+    assert ([], 2) == (left, await once.get("key", work))

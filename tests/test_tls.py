@@ -223,10 +223,21 @@ async def test_a_registry_without_tls() -> None:
 
 def test_contexts_are_made_once(authority: Authority) -> None:
     """An origin has one context, and as a foreign one another."""
-    tls = Tls({}, authority=authority.file, directories=())
     here, registry = origin("https://registry.example.com/"), Registry("registry.example.com")
+    tls = Tls({}, authorities={registry: authority.file}, directories=())
     contexts = [tls.context(here, registry), tls.context(here, registry), tls.context(here, None)]
     assert [True, False] == [contexts[0] is each for each in contexts[1:]]
+
+
+def test_the_systems_authorities_are_loaded_once(authority: Authority, tmp_path: Path) -> None:
+    """Origins that nothing is said of share a context, which no origin with rules of its own gets."""
+    authority.client(tmp_path / "known.example.com")
+    careless = Registry("careless.example.com")
+    tls = Tls({}, authority=authority.file, insecure=[careless], directories=[tmp_path])
+    names = ("a.example.com", "b.example.com", "known.example.com", careless)
+    contexts = [tls.context(origin(f"https://{name}/"), Registry(name)) for name in names]
+    contexts += [tls.context(origin(f"https://{name}/"), None) for name in ("c.example.com", careless)]
+    assert [0, 0, 2, 3, 0, 0] == [contexts.index(each) for each in contexts]
 
 
 # Files that do not help

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 
 from mmgraph.errors import MmgraphError, RegistryError
+from mmgraph.flights import Flights
 from mmgraph.registry import wire
 from mmgraph.registry.challenge import challenges
-from mmgraph.registry.flights import Flights
 from mmgraph.registry.origins import Trust, realm
 from mmgraph.registry.tokens import Demand, Fetch, Token, TokenServices, bearer
 

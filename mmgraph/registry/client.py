@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
+from mmgraph.clock import within
 from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest
 from mmgraph.oci import digest_of
@@ -32,6 +33,7 @@ from mmgraph.registry.retries import Request
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
 from mmgraph.store import Operation, RawManifest, Resolved, Traffic, Upload
+from mmgraph.tasks import each
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 _MOUNT_TRIES: Final = 3
 _CANCEL_SECONDS: Final = 10.0
+_CANCELS: Final = 16
+"""At a time, at the end."""
 _ACCEPT: Final = {"Accept": wire.MANIFEST_ACCEPT}
 _NO_UPLOADS: Final = frozenset({403, 404, 405})
 """Refusals of an upload session that go for the whole repository; 401 may be one token's."""
@@ -99,8 +103,8 @@ class Client:
 
     async def __aexit__(self, *exc: object) -> None:
         unclosed, self._unclosed = self._unclosed, []
-        for upload in unclosed:
-            await self.cancel(upload)
+        with suppress(TimeoutError):  # of all together: a registry that is silent now is so for each of them
+            await within(self._clock, _CANCEL_SECONDS, each(unclosed, self.cancel, _CANCELS))
         await self._gate.close()
         await self._wire.__aexit__(*exc)
 
@@ -373,10 +377,8 @@ class Client:
         """See ``Writer.cancel``."""
         scopes = wire.push_scopes(upload.repository)
         try:
-            async with asyncio.timeout(_CANCEL_SECONDS):
-                await self._wire.once(
-                    Call(Operation.DELETE_UPLOAD, upload.repository, upload.location, scopes)
-                )
+            call = Call(Operation.DELETE_UPLOAD, upload.repository, upload.location, scopes)
+            await within(self._clock, _CANCEL_SECONDS, self._wire.once(call))
         except PausedError:
             self._unclosed.append(upload)  # once more at the end, when the pause may be over
         except (MmgraphError, TimeoutError):

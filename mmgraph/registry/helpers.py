@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from mmgraph.clock import within
 from mmgraph.errors import SpecError
+from mmgraph.flights import Flights
 from mmgraph.names import Registry, quote
-from mmgraph.registry.flights import Flights
 from mmgraph.registry.secrets import Credential, Secret
 
 if TYPE_CHECKING:
@@ -91,7 +92,11 @@ class Helpers:
             except (OSError, ValueError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "it cannot be run"
                 raise HelperError(f"{about}: {program} does not start: {reason}") from None
-            in_time = await _within(process.ended, TIMEOUT, self._clock)
+            in_time = True
+            try:
+                await within(self._clock, TIMEOUT, process.ended.wait())
+            except TimeoutError:
+                in_time = process.ended.is_set()
         finally:
             await process.end()
         if len(process.output) > OUTPUT_LIMIT:
@@ -147,18 +152,6 @@ def _absolute(path: str) -> str:
 
 def _way_out(registry: Registry) -> str:
     return f"--anonymous {registry} does without a login"
-
-
-async def _within(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
-    """Wait for ``event``; whether it came within ``seconds``."""
-    tasks = [asyncio.create_task(event.wait()), asyncio.create_task(clock.sleep(seconds))]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        return event.is_set()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Process(asyncio.SubprocessProtocol):

@@ -1,8 +1,8 @@
 """Whom TLS trusts at which origin, and with which certificate it shows who we are there.
 
-Owns the contexts: one an origin, made when it is first spoken to, and never used at another. Must not know
-connections. Layout of the directories: containers-certs.d(5) and Docker's "Verify repository client with
-certificates".
+Owns the contexts: one for each origin that anything is said of, made when it is first spoken to and never used at
+another; one for all the others, which knows no secret. Must not know connections. Layout of the
+directories: containers-certs.d(5) and Docker's "Verify repository client with certificates".
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Tls:
         self._directories = tuple(_directories(environ) if directories is None else directories)
         self._warn = warn
         self._contexts: dict[tuple[Origin, Registry | None], ssl.SSLContext] = {}
+        self._common: ssl.SSLContext | None = None
+        """For all origins that nothing is said of: reading the system's authorities takes tens of milliseconds."""
         system = environ.get("SSL_CERT_FILE")
         files = (authority, *self._authorities.values(), Path(system) if system else None)
         for file in filter(None, files):
@@ -66,14 +68,21 @@ class Tls:
         return context
 
     def _make(self, origin: Origin, registry: Registry | None) -> ssl.SSLContext:
-        context = self._system()
-        for file in filter(None, (self._authority, self._authorities.get(registry) if registry else None)):
-            _trust(context, file)
+        own = self._authorities.get(registry) if registry else None
+        insecure = registry is not None and registry in self._insecure
         names: list[str] = [registry] if registry is not None else []
         names += [origin.short, f"{origin.short}:443"] if origin.port == 443 else [origin.short]
-        if directory := self._directory(names):
+        directory = self._directory(names)
+        if not (own or insecure or directory):
+            if self._common is None:
+                self._common = self._system()
+            return self._common
+        context = self._system()
+        if own:
+            _trust(context, own)
+        if directory:
             self._read(directory, context, client=registry is not None)
-        if registry is not None and registry in self._insecure:
+        if insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
@@ -83,6 +92,8 @@ class Tls:
         context = ssl.create_default_context(cafile=file or None, capath=directory or None)
         # Python 3.13 refuses authorities without key usage, which private ones often lack; Go and OpenSSL do not.
         context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+        if self._authority:
+            _trust(context, self._authority)
         return context
 
     def _directory(self, names: Collection[str]) -> Path | None:

@@ -1,6 +1,7 @@
 """Flights: one piece of work under way for all who want its result at the same time.
 
-Owns sharing and its end: a flight goes on while one of its passengers waits, and not longer. Keeps no results.
+Owns sharing and its end: a flight goes on while one of its passengers waits, and not longer. Must not know what is
+shared.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 
 class Flights(Generic[K, T]):
-    """Work by key, each key's at most once at a time."""
+    """Work by key, each key's at most once at a time; keeps no results."""
 
     def __init__(self) -> None:
         self._flights: dict[K, asyncio.Task[T]] = {}
@@ -61,3 +62,27 @@ class Flights(Generic[K, T]):
     def _leave(self, key: K, flight: asyncio.Task[T]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+
+class Once(Generic[K, T]):
+    """Work by key, each key's once in all: what it came to is kept for who asks later, a failure too."""
+
+    def __init__(self) -> None:
+        self._flights: Flights[K, tuple[T, None] | tuple[None, Exception]] = Flights()
+        self._outcomes: dict[K, tuple[T, None] | tuple[None, Exception]] = {}
+
+    async def get(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return or raise what ``work`` came to; where all who waited for it have left, it is done anew."""
+
+        async def settled() -> tuple[T, None] | tuple[None, Exception]:
+            try:
+                return await work(), None
+            except Exception as error:
+                return None, error
+
+        if key not in self._outcomes:
+            self._outcomes[key] = await self._flights.join(key, settled)
+        result, error = self._outcomes[key]
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value]
