@@ -74,6 +74,7 @@ class Compiler:
         repair: bool = False,
         require_platforms: bool = False,
         committed_only: Collection[Registry] = (),
+        repository_first: Collection[Registry] = (),
     ) -> None:
         self._specs = specs
         self._report = report
@@ -81,6 +82,7 @@ class Compiler:
         self._repair = repair
         self._require_platforms = require_platforms
         self._committed_only = committed_only
+        self._repository_first = repository_first
         self._cache = cache
         self._documents = Documents(cache)
         self.evidence = Evidence()
@@ -102,7 +104,7 @@ class Compiler:
         await each(self._silent_repositories(), self._observer.ask_repository, _WIDTH)
         if self._exact:
             await self._ask(self._open())
-        planner = Planner(self.evidence, self._documents, self._committed_only)
+        planner = Planner(self.evidence, self._documents, self._committed_only, self._repository_first)
         for spec in self._specs:
             image = self._images[spec]
             if isinstance(image, Unread):

@@ -69,6 +69,10 @@ class Evidence:
         """``repository`` has no tag list: it is taken to hold nothing."""
         self._empty.add(repository)
 
+    def absent(self, repository: Repository) -> bool:
+        """Whether ``repository`` has no tag list, and nothing was found in it either."""
+        return repository in self._empty and not self._holds.get(repository)
+
     def known(self, repository: Repository, digest: Digest) -> Known:
         """What is known of ``digest`` in ``repository``."""
         if digest in self._lacks.get(repository, ()):

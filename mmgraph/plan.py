@@ -106,6 +106,8 @@ class Plan(msgspec.Struct, frozen=True):
     goals: Sequence[Goal]
     documents: Mapping[Digest, Document]
     bill: Bill
+    missing: tuple[Repository, ...] = ()
+    """Repositories that must be created before they are written to, and are not there; sorted."""
 
     def count(self, result: Result) -> int:
         """How many specs have that result."""
@@ -130,6 +132,7 @@ class Planner:
 
     ``committed_only`` are the registries that mount a blob only when a committed manifest of the source repository
     refers to it (ECR): there a mount comes after the landing's first manifest instead of its blob.
+    ``repository_first`` are those that take nothing for a repository that has not been created.
     """
 
     def __init__(
@@ -137,10 +140,12 @@ class Planner:
         evidence: Evidence,
         documents: Mapping[Digest, Document],
         committed_only: Iterable[Registry] = (),
+        repository_first: Iterable[Registry] = (),
     ) -> None:
         self._evidence = evidence
         self._documents = documents
         self._committed_only = frozenset(committed_only)
+        self._repository_first = frozenset(repository_first)
         self._graph = Graph()
         self._steps: dict[Node, Step] = {}
         self._goals: list[Goal] = []
@@ -171,7 +176,19 @@ class Planner:
         self._graph.check()
         for node, step in self._steps.items():
             self._count_writes(node, step)
-        return Plan(self._graph, self._steps, tuple(self._goals), self._documents, self._tally.bill())
+        bill = self._tally.bill()
+        return Plan(self._graph, self._steps, tuple(self._goals), self._documents, bill, self._missing())
+
+    def _missing(self) -> tuple[Repository, ...]:
+        """The repositories to create: those that are known to be absent, and in which something is to be done."""
+        written = {node.repository for node, step in self._steps.items() if not is_done(step)}
+        return tuple(
+            sorted(
+                place
+                for place in written
+                if place.registry in self._repository_first and self._evidence.absent(place)
+            )
+        )
 
     def _goal(self, image: Image, node: Node | None, old: Digest | None) -> Goal:
         gains: tuple[str, ...] = ()

@@ -99,7 +99,7 @@ class _Bill(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     requests: dict[str, dict[Operation, _Count]]
 
 
-class _Saved(_Wire, frozen=True, kw_only=True):
+class _Saved(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     """The file. ``edges`` are pairs of positions in ``nodes``; ``tool`` is what wrote it, for people."""
 
     format: str
@@ -110,6 +110,8 @@ class _Saved(_Wire, frozen=True, kw_only=True):
     edges: tuple[tuple[_Count, _Count, Edge], ...]
     documents: tuple[_Document, ...]
     bill: _Bill
+    missing_repositories: tuple[str, ...] = ()
+    """Names, for people: what creates them is the applying user's to say, and never the plan's."""
 
 
 class _Head(msgspec.Struct):
@@ -143,6 +145,7 @@ def write(plan: Plan, tool: str) -> bytes:
             for each in documents.values()
         ),
         bill=_write_bill(plan.bill),
+        missing_repositories=tuple(map(str, plan.missing)),
     )
     # ASCII, with escapes for all else: reasons are partly foreign text, and this may be seen on a terminal.
     return _FOREIGN.sub(_escaped, msgspec.json.encode(saved).decode()).encode() + b"\n"
@@ -294,10 +297,14 @@ class _Reader:
         except InternalError as error:
             _refuse("$.edges", str(error))
         goals = _each("$.specs", self._goal, zip(specs, saved.specs, strict=True))
-        plan = Plan(self._graph, self._steps, tuple(goals), self._documents, self._bill())
+        missing = _each("$.missingRepositories", self._repository, saved.missing_repositories)
+        plan = Plan(self._graph, self._steps, tuple(goals), self._documents, self._bill(), tuple(missing))
         soundness = Soundness(plan)
         _each("$.nodes", soundness.check_node, self._nodes)
         _each("$.specs", soundness.check_goal, goals)
+        _each("$.missingRepositories", soundness.check_missing, plan.missing)
+        if list(plan.missing) != sorted(set(plan.missing)):
+            _refuse("$.missingRepositories", "they are not sorted and distinct")
         return plan
 
     def _specs(self) -> list[CopySpec]:

@@ -38,6 +38,7 @@ class Soundness:
         self._steps = plan.steps
         self._documents = plan.documents
         self._ends = {goal.node for goal in plan.goals}
+        self._written = {node.repository for node, step in plan.steps.items() if not is_done(step)}
         self._sources: dict[Repository, set[Repository]] = {}
         for goal in plan.goals:
             spec = goal.spec
@@ -153,6 +154,11 @@ class Soundness:
             fits = is_done(step) == (goal.result is Result.UNCHANGED)
         if not expected or not fits:
             raise SpecError(f"{node} with {step.action} is not its end")
+
+    def check_missing(self, repository: Repository) -> None:
+        """Check one repository that is said to be missing."""
+        if repository not in self._written:
+            raise SpecError(f"nothing is written to {repository}")
 
     def _check_limits(self, goal: Goal, root: Digest) -> None:
         """Check that a root that differs from the source's is an index with the spec's platforms and no others."""

@@ -125,7 +125,9 @@ def settle(plan: Plan, looks: Mapping[tuple[Repository, str], Look]) -> Plan:
         else goal
         for goal in plan.goals
     )
-    return replace(plan, steps=steps, goals=goals)
+    there = {repository for (repository, _), look in looks.items() if look.digest is not None}
+    missing = tuple(repository for repository in plan.missing if repository not in there)
+    return replace(plan, steps=steps, goals=goals, missing=missing)
 
 
 def _name(goal: Goal) -> tuple[Repository, str]:

@@ -48,6 +48,39 @@ def test_an_image_into_nothing_is_uploaded_put_and_tagged() -> None:
     assert expected == actions(bench.plan())
 
 
+@pytest.mark.parametrize(
+    ("first", "absent", "expected"),
+    [
+        ([DESTINATION], ["b", "a"], ["a", "b"]),
+        ([DESTINATION], ["b"], ["b"]),
+        ([DESTINATION], ["other"], []),
+        ([SOURCE], ["a", "b"], []),
+        ([], ["a", "b"], []),
+    ],
+)
+def test_repositories_to_create(first: list[Registry], absent: list[str], expected: list[str]) -> None:
+    """Those that are written to and known to be absent, at registries that take nothing for such."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    for name in absent:
+        bench.evidence.empty(place(name))
+    planner = Planner(bench.evidence, bench.documents, repository_first=first)
+    for name in ("b:1", "a:1", "a:2"):
+        planner.add(Image(spec("a:1", name), image.digest, image.digest, ()))
+    assert tuple(map(place, expected)) == planner.finish().missing
+
+
+def test_a_repository_that_holds_something_is_not_missing() -> None:
+    """A blob that was found there outweighs a tag list that was not."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.evidence.empty(place("a"))
+    bench.evidence.hold(place("a"), digest("layer"), "found by HEAD")
+    planner = Planner(bench.evidence, bench.documents, repository_first=[DESTINATION])
+    planner.add(Image(spec("a:1", "a:1"), image.digest, image.digest, ()))
+    assert () == planner.finish().missing
+
+
 def test_edges_run_from_blobs_to_manifests_to_indexes_to_tags() -> None:
     """``config, layer -> manifest -> index -> tag``, needs all of them."""
     image = manifest("config", "layer")

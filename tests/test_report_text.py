@@ -6,10 +6,11 @@ import re
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from mmgraph.closure import Image, Unread
 from mmgraph.evidence import Evidence, Look
-from mmgraph.names import Repository
+from mmgraph.names import Registry, Repository
 from mmgraph.plan import Plan, Planner
 from mmgraph.report.outline import outline
 from mmgraph.report.text import plan_line, plan_text
@@ -23,6 +24,59 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 def plan() -> Plan:
     """Plan the example once."""
     return example()
+
+
+MISSING = tuple(Repository(Registry(f"{host}.example"), f"team/app{n}") for host in "rs" for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("count", "creators", "unfold", "expected"),
+    [
+        (
+            1,
+            {},
+            False,
+            [
+                "1 repository to create:",
+                "  r.example/team/app0",
+                "  each must be there before apply: create-repository in mmgraph.toml names a program that",
+                "  creates it, --missing-repositories FILE writes the list",
+            ],
+        ),
+        (
+            10,
+            {"r.example": "aws"},
+            False,
+            [
+                "10 repositories to create:",
+                *(f"  r.example/team/app{n}" for n in range(5)),
+                *(f"  s.example/team/app{n}" for n in range(3)),
+                "  and 2 more",
+                "  at r.example apply runs aws for each, before its first upload",
+                "  at s.example each must be there before apply: create-repository in mmgraph.toml names a",
+                "  program that creates it, --missing-repositories FILE writes the list",
+            ],
+        ),
+        (
+            10,
+            {"r.example": "aws", "s.example": "aws\x1b"},
+            True,
+            [
+                "10 repositories to create:",
+                *map("  {}".format, MISSING),
+                "  at r.example apply runs aws for each, before its first upload",
+                "  at s.example apply runs aws\\x1b for each, before its first upload",
+            ],
+        ),
+    ],
+)
+def test_repositories_to_create_come_first(
+    plan: Plan, count: int, creators: dict[str, str], unfold: bool, expected: list[str]
+) -> None:
+    """With who creates them, since without them nothing of the rest can be done."""
+    who = {Registry(name): program for name, program in creators.items()}
+    text = plan_text(replace(plan, missing=MISSING[:count]), unfold=unfold, creators=who, width=90)
+    assert expected == text.partition("\n\n")[0].splitlines()
 
 
 def test_the_plan_reads_as_it_shall(plan: Plan) -> None:

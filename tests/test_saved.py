@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from mmgraph.closure import Image, Unread
 from mmgraph.errors import SpecError
 from mmgraph.evidence import Evidence
-from mmgraph.names import Platform
+from mmgraph.names import Platform, Registry, Repository
 from mmgraph.oci import Document, Index, limit_platforms
 from mmgraph.plan import Plan, Planner
 from mmgraph.saved import is_saved, read, schema, write
@@ -83,6 +84,21 @@ def test_a_plan_is_read_as_it_was_written() -> None:
     """Steps, edges in both directions, goals, documents and the bill come back, in their orders."""
     plan = everything()
     assert same(plan, read(write(plan, TOOL)))
+
+
+def test_repositories_to_create_are_kept() -> None:
+    """Their names alone, since what creates them is said elsewhere."""
+    plan = replace(simple(), missing=(Repository(Registry("dst.example"), "a"),))
+    raw = write(plan, TOOL)
+    expected = (plan.missing, ["dst.example/a"])
+    assert expected == (read(raw).missing, json.loads(raw)["missingRepositories"])
+
+
+def test_a_plan_without_them_is_read() -> None:
+    """As plans were before there was that list."""
+    saved = json.loads(write(simple(), TOOL))
+    del saved["missingRepositories"]
+    assert () == read(json.dumps(saved).encode()).missing
 
 
 def test_writing_is_deterministic() -> None:
@@ -263,6 +279,12 @@ UNSOUND = [
     (change("specs.0.node", None), "no spec's end"),
     (change("specs.0.more", 1), "unknown field `more`"),
     (change("more", 1), "unknown field `more`"),
+    (change("createRepository", ["sh", "-c", "{repository}"]), "unknown field `createRepository`"),
+    (change("missingRepositories", [["sh", "dst.example/a"]]), "Expected `str`, got `array`"),
+    (change("missingRepositories", ["dst.example/a; sh"]), "is not a repository|is not an image"),
+    (change("missingRepositories", ["dst.example/elsewhere"]), "nothing is written to dst.example/elsewhere"),
+    (change("missingRepositories", ["dst.example/a:1"]), "leave out the tag"),
+    (change("missingRepositories", ["dst.example/b", "dst.example/a"]), "not sorted and distinct"),
     (change("specs", []), "none of the specs has a destination"),
     (node("blob", repository="dst.example/elsewhere"), "none of the specs has a destination in"),
     (node("blob", repository="dst.example/b:1"), "leave out the tag"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _TEXT: Final = {"type": "string"}
-FORMAT_VERSION = "1.0"
+FORMAT_VERSION = "1.1"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
 
@@ -54,6 +54,7 @@ def graph_json(plan: Plan, *, focus: Collection[str] = ()) -> bytes:
             "downloaded": bill.downloaded,
             "requests": bill.requests,
         },
+        "missing_repositories": list(map(str, plan.missing)),
     }
     # ASCII, with escapes for all else: labels are foreign text, and this may be looked at on a terminal.
     return json.dumps(document, indent=1).encode() + b"\n"
@@ -119,6 +120,11 @@ def schema() -> dict[str, Any]:
                 "type": "object",
                 "required": [*sums, "requests"],
                 "properties": {**dict.fromkeys(sums, _COUNT), "requests": requests},
+            },
+            "missing_repositories": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "Repositories that must be created before they are written to.",
             },
         },
     }

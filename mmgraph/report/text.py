@@ -36,9 +36,9 @@ from mmgraph.report.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from mmgraph.names import Reference, Repository
+    from mmgraph.names import Reference, Registry, Repository
 
 _FOLD_ITEMS = 6
 """Manifests of one tag that are listed one by one."""
@@ -66,18 +66,43 @@ def plan_text(
     width: int = 100,
     fold: bool = False,
     notes: Sequence[str] = (),
+    creators: Mapping[Registry, str] | None = None,
 ) -> str:
     """What ``mmgraph plan`` prints. ``unfold``: every blob with digest, size, action and reason.
 
     ``fold``: the last line, too, is broken at ``width``, for a terminal; else it is one line. ``notes`` are lines
-    that stand above it.
+    that stand above it; ``creators`` are the programs that create repositories, by registry.
     """
     width = max(width, 40)
     printer = _Printer(plan, unfold, colour, width)
-    blocks = list(printer.blocks())
+    blocks = [*_missing(plan, creators or {}, unfold, width), *printer.blocks()]
     above = [*_requests(plan, width), *(safe(note) for note in notes)]
     blocks.append([*above, *folded(plan_line(plan), width if fold else None)])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _missing(plan: Plan, creators: Mapping[Registry, str], unfold: bool, width: int) -> Iterator[list[str]]:
+    """The repositories to create, and who does that."""
+    if not plan.missing:
+        return
+    shown = plan.missing if unfold else plan.missing[:_FOLD_NAMES]
+    lines = [f"{number(len(plan.missing), 'repository', 'repositories')} to create:"]
+    lines += [f"  {repository}" for repository in shown]
+    if len(shown) < len(plan.missing):
+        lines.append(f"  and {len(plan.missing) - len(shown)} more")
+    registries = sorted({repository.registry for repository in plan.missing})
+    for registry in registries:
+        where = "" if len(registries) == 1 else f"at {registry} "
+        if registry in creators:
+            program = safe(creators[registry], 80)
+            text = f"{where}apply runs {program} for each, before its first upload"
+        else:
+            text = (
+                f"{where}each must be there before apply: create-repository in mmgraph.toml names a program that"
+                " creates it, --missing-repositories FILE writes the list"
+            )
+        lines += paragraph(text, width, 2)
+    yield lines
 
 
 def plan_line(plan: Plan) -> str:
