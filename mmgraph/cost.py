@@ -27,7 +27,8 @@ class Costs:
     """The costs of one plan. ``moved`` and ``alone`` are bytes, one entry for each of the plan's goals, in their order.
 
     ``moved`` are the bytes of all uploads that the goal's closure needs; ``alone`` those of them that no other goal
-    needs, so that the sum of ``alone`` over all goals is at most the bill's ``uploaded``.
+    needs, so that the sum of ``alone`` over all goals is at most the bill's ``uploaded``. ``needed`` are the uploads
+    themselves, by registry and digest.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -39,11 +40,14 @@ class Costs:
                 self._uploads[node.repository.registry, node.name] = step.size
         owners: dict[tuple[Registry, str], int] = {}
         moved = []
+        needed = []
         for number, goal in enumerate(plan.goals):
-            needed = set(self._moved_by(goal.node)) if goal.node is not None else set()
-            moved.append(sum(self._uploads[upload] for upload in needed))
-            for upload in needed:
+            mine = tuple(dict.fromkeys(self._moved_by(goal.node))) if goal.node is not None else ()
+            needed.append(mine)
+            moved.append(sum(self._uploads[upload] for upload in mine))
+            for upload in mine:
                 owners[upload] = number if owners.get(upload, number) == number else _SEVERAL
+        self.needed = tuple(needed)
         alone = [0] * len(plan.goals)
         for upload, owner in owners.items():
             if owner != _SEVERAL:
@@ -56,9 +60,8 @@ class Costs:
         dropped = self._plan.graph.dependants([node]) | {node}
         kept: set[tuple[Registry, str]] = set()
         gone: set[tuple[Registry, str]] = set()
-        for goal in self._plan.goals:
-            if goal.node is not None:
-                (gone if goal.node in dropped else kept).update(self._moved_by(goal.node))
+        for goal, uploads in zip(self._plan.goals, self.needed, strict=True):
+            (gone if goal.node in dropped else kept).update(uploads)
         return sum(self._uploads[upload] for upload in gone - kept)
 
     def _moved_by(self, root: Node) -> Iterator[tuple[Registry, str]]:
