@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mmgraph.store import Destination, Transport
+    from tests.support.clock import ManualClock
     from tests.support.distribution import Distribution
 
 BLOB = random.Random(1).randbytes(300_000)
@@ -257,12 +258,38 @@ async def test_an_absent_source(ours: RegistryServer) -> None:
 
 
 async def test_other_bytes_by_digest(ours: RegistryServer) -> None:
-    """A manifest whose bytes are not the digest asked for is refused, whatever its header says."""
+    """A manifest whose bytes are not the digest asked for is refused after two readings, whatever its header says."""
     async with client() as wire:
         digest = await push_image(wire, at(ours))
         ours.faults.add(Rule(Flip(20), kind=Operation.GET_MANIFEST))
-        with pytest.raises(ContentError, match="other bytes than asked for"):
+        with pytest.raises(ContentError, match=r"sent other bytes than asked for as .*, after 2 tries"):
             await wire.manifest(at(ours), digest)
+        key = Registry(ours.address), Operation.GET_MANIFEST
+        found = ours.log.count(Operation.GET_MANIFEST), wire.counts()[key[0]][key[1]], wire.retries[key]
+        assert (2, 1, 1) == found
+
+
+async def test_other_bytes_once(ours: RegistryServer) -> None:
+    """Bytes that were spoiled on the way once are read once more, and the second reading counts as a retry."""
+    async with client() as wire:
+        digest = await push_image(wire, at(ours))
+        ours.faults.add(Rule(Flip(20), kind=Operation.GET_MANIFEST, count=1))
+        found = await wire.manifest(at(ours), digest)
+        assert (IMAGE, 1) == (found, wire.retries[Registry(ours.address), Operation.GET_MANIFEST])
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, True), (None, False)])
+async def test_other_bytes_of_a_tag(ours: RegistryServer, count: int | None, expected: bool) -> None:
+    """Bytes that are neither what the header says nor known by their own digest are no answer, nor no tag."""
+    async with client() as wire:
+        digest = await push_image(wire, at(ours))
+        ours.faults.add(Rule(Refuse(405), kind=Operation.HEAD_MANIFEST))
+        ours.faults.add(Rule(Flip(20), kind=Operation.GET_MANIFEST, name="v1", count=count))
+        if expected:
+            assert Resolved(digest, IMAGE) == await wire.find(at(ours), "v1")
+        else:
+            with pytest.raises(ContentError, match="sent other bytes than asked for as a:v1"):
+                await wire.find(at(ours), "v1")
 
 
 async def test_a_wrong_header_on_a_tag(ours: RegistryServer) -> None:
@@ -668,6 +695,23 @@ async def test_a_server_that_hangs_up() -> None:
 
 
 # Cancellation
+
+
+async def test_a_silent_registry_holds_no_cancel_up(clock: ManualClock) -> None:
+    """The DELETE of a session that is never answered is given up after ten seconds of the clock, and ends."""
+
+    async def silent(request: Request) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+    async with Raw(silent) as server, client(clock, plain_http=[Registry(server.address)]) as wire:
+        before = asyncio.all_tasks()
+        began = clock.now()
+        with clock.autojump():
+            await wire.cancel(Upload(at(server), f"http://{server.address}/u"))
+        left = [str(task.get_coro()) for task in asyncio.all_tasks() - before]
+        ours = [name for name in left if "Watchdog" not in name and "Raw." not in name]
+        assert (10.0, ["DELETE /u"], []) == (clock.now() - began, server.seen, ours)
 
 
 async def test_cancelled_in_mid_upload() -> None:

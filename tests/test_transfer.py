@@ -33,11 +33,11 @@ async def run(
     return await run_transfer(made, client, meter, clock or SystemClock())
 
 
-def plain_client(server: Raw) -> Client:
+def plain_client(server: Raw, clock: Clock | None = None) -> Client:
     """A client that speaks to a raw server."""
     return Client(
         credentials=Credentials({}, None, Path("/nonexistent")),
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         plain_http=[Registry(server.address)],
         chance=random.Random(1),
     )
@@ -349,6 +349,30 @@ async def test_a_cancelled_transfer_leaves_no_session() -> None:
                 break
             await asyncio.sleep(0.005)
         assert [0, 0] == [server.open_sessions for server in rigged.servers[1:]]
+
+
+async def test_a_silent_registry_holds_no_cancelled_transfer_up(clock: ManualClock) -> None:
+    """A POST that is never answered is waited for five seconds of the clock more, for its session, and ends then."""
+    asked = asyncio.Event()
+
+    async def silent(request: Request) -> bytes | None:
+        asked.set()
+        await asyncio.Event().wait()
+        return None
+
+    async with Raw(silent) as server, plain_client(server, clock) as client:
+        there = Repository(Registry(server.address), "a")
+        made = transfer(there, digest_of(HUGE), len(HUGE), ask_itself(there))
+        before = asyncio.all_tasks()
+        task = asyncio.create_task(run(made, client, Meter(), clock))
+        await asked.wait()
+        began = clock.now()
+        task.cancel()
+        with clock.autojump():
+            await asyncio.gather(task, return_exceptions=True)
+        left = [str(each.get_coro()) for each in asyncio.all_tasks() - before]
+        ours = [name for name in left if "Watchdog" not in name and "Raw." not in name]
+        assert (5.0, True, []) == (clock.now() - began, task.cancelled(), ours)
 
 
 async def test_a_failed_upload_leaves_no_session() -> None:
