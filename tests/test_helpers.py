@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mmgraph.names import Registry
-from mmgraph.registry.helpers import OUTPUT_LIMIT, TIMEOUT, HelperError, Helpers
+from mmgraph.registry.helpers import TIMEOUT, HelperError, Helpers
+from mmgraph.registry.programs import OUTPUT_LIMIT
 from mmgraph.registry.secrets import Credential, Secret
 from tests.support.clock import ManualClock
 
