@@ -30,6 +30,8 @@ class Quirk(StrEnum):
     TOKEN_BY_GET = "its token service refuses POST: asked by GET"  # noqa: S105 - words, no secret
     DUMB_HEAD = "tells no digest to HEAD of a manifest: asked by GET"
     SILENT_401 = "asks for a login without saying how: asked by a ping"
+    REFUSES_MOUNTS = "answers a mount with an error"
+    OTHER_ALGORITHM = "names a committed blob by another algorithm than it was sent by: looked for by HEAD"
 
 
 class Row(NamedTuple):

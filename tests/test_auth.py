@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mmgraph.errors import RegistryError
 from mmgraph.names import Registry, Repository
+from mmgraph.quirks import Quirks
 from mmgraph.registry.auth import Authenticator
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.origins import Trust
@@ -81,6 +82,7 @@ class Rig:
         self.warnings: list[str] = []
         authfile = home / "auth.json"
         authfile.write_text(json.dumps({"auths": {"registry.example.com": login} if login else {}}))
+        self.quirks = Quirks()
         self.pings = 0
         self.ping_answer: tuple[int, str, list[str]] = (200, "https://registry.example.com/v2/", [])
         self.auth = Authenticator(
@@ -88,6 +90,7 @@ class Rig:
             clock,
             self.service,
             self.warnings.append,
+            self.quirks,
             Trust(),
             self.ping,
         )

@@ -14,6 +14,7 @@ from mmgraph.clock import Clock, SystemClock
 from mmgraph.errors import RegistryError
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import digest_of
+from mmgraph.quirks import Quirk
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.server import Basic, Bearer, FaultPlan, MemoryStorage, RegistryServer
@@ -108,6 +109,40 @@ async def test_registries(
         saw = {each.target.partition("?")[0] for each in server.requests if _secret(each)}
     assert (MANIFEST, expected) == (found.raw, place.tokens)
     assert saw <= {"/token"}
+
+
+@pytest.mark.parametrize(
+    ("options", "login", "expected"),
+    [
+        ({}, PASSWORD, []),
+        ({}, IDENTITY, []),
+        ({"post": 404}, IDENTITY, [Quirk.TOKEN_BY_GET]),
+        ({"silent": True}, PASSWORD, [Quirk.SILENT_401]),
+        ({"silent": True, "post": 400}, IDENTITY, [Quirk.SILENT_401, Quirk.TOKEN_BY_GET]),
+    ],
+    ids=["by GET", "by POST", "no POST", "no challenge", "neither"],
+)
+async def test_what_is_learned_of_registries(
+    tmp_path: Path, options: dict[str, Any], login: dict[str, str], expected: list[Quirk]
+) -> None:
+    """What was odd about letting us in is known of the registry then, once for all that was read."""
+    place = Place(**options)
+    async with place.server as server, client(tmp_path, server.address, login) as wire:
+        for tag in ("v1", "v2"):
+            await wire.manifest(place.repository(), tag)
+        await wire.manifest(Repository(Registry(server.address), "other"), "v1")
+        learned = {(each.registry, each.quirk) for each in wire.quirks.learned}
+        known = {(Registry(server.address), quirk) for quirk in expected}
+    assert known == learned
+
+
+async def test_a_service_that_refused_post_is_not_asked_so_again(tmp_path: Path) -> None:
+    """The second token, for another repository, is asked for by GET alone."""
+    place = Place(post=404)
+    async with place.server as server, client(tmp_path, server.address, IDENTITY) as wire:
+        await wire.manifest(place.repository(), "v1")
+        await wire.manifest(Repository(Registry(server.address), "other"), "v1")
+    assert ["POST", "GET", "GET"] == place.tokens
 
 
 def _secret(request: Request) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from mmgraph.clock import SystemClock
 from mmgraph.errors import ContentError, NetworkError, RegistryError
 from mmgraph.names import Digest, Registry, Repository
+from mmgraph.quirks import Learned, Quirk
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.watch import TICK
@@ -240,6 +241,23 @@ async def test_head_that_does_not_tell(quirks: Quirks) -> None:
         ]
 
 
+@pytest.mark.parametrize("action", [Refuse(405), Refuse(501), Headers({"Docker-Content-Digest": None})])
+async def test_a_dumb_head_is_one_repository_s(ours: RegistryServer, action: Refuse | Headers) -> None:
+    """It is reported once, and every lookup asks by HEAD first as before: the next repository may answer it."""
+    ours.faults.add(Rule(action, kind=Operation.HEAD_MANIFEST, repository="team/app"))
+    async with client() as wire:
+        for name in ("team/app", "team/other"):
+            await push_image(wire, at(ours, name))
+        before = dict(wire.counts()[at(ours).registry])
+        for name in ("team/app", "team/app", "team/other"):
+            await wire.resolve(at(ours, name), "v1")
+        after = wire.counts()[at(ours).registry]
+        asked = [
+            after[each] - before.get(each, 0) for each in (Operation.HEAD_MANIFEST, Operation.GET_MANIFEST)
+        ]
+    assert ([3, 2], (Learned(at(ours).registry, Quirk.DUMB_HEAD),)) == (asked, wire.quirks.learned)
+
+
 async def test_head_404_get_200(ours: RegistryServer) -> None:
     """A source whose HEAD says 404 is asked by GET (Nexus); a destination is believed."""
     ours.faults.add(Rule(Refuse(404), kind=Operation.HEAD_MANIFEST))
@@ -450,6 +468,31 @@ async def test_a_refused_mount(ours: RegistryServer, status: int) -> None:
         await wire.send(upload, digest_of(BLOB), len(BLOB), BLOB)
         posts = wire.counts()[at(ours).registry][Operation.POST_UPLOAD]
         assert (posts, await read(wire, at(ours), BLOB)) == (2, BLOB)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(400, True), (403, True), (404, True), (401, False), (429, False), (500, False)]
+)
+async def test_a_registry_that_refuses_mounts(ours: RegistryServer, status: int, expected: bool) -> None:
+    """An error for a mount where an upload may begin is a trait of the registry; a token or its bad moments are not."""
+    ours.faults.add(Rule(Refuse(status), kind=Operation.POST_UPLOAD, mount=True))
+    async with client(clock=JumpClock()) as wire:
+        for name in ("x", "y"):
+            await wire.start(at(ours), digest_of(name.encode()), at(ours, "team/base"))
+        learned = [Learned(at(ours).registry, Quirk.REFUSES_MOUNTS)] if expected else []
+    mounts = sum(bool(request.query) for request in ours.log.select(Operation.POST_UPLOAD))
+    assert (learned, True) == (list(wire.quirks.learned), mounts >= 2)
+
+
+async def test_a_commit_named_by_another_algorithm(ours: RegistryServer) -> None:
+    """Which proves nothing, so that the blob is looked for; distribution 2.8 is such a registry."""
+    named = f"sha512:{hashlib.sha512(BLOB).hexdigest()}"
+    ours.faults.add(Rule(Headers({"Docker-Content-Digest": named}), kind=Operation.PUT_BLOB))
+    async with client() as wire:
+        await push(wire, at(ours), BLOB)
+        heads = wire.counts()[at(ours).registry][Operation.HEAD_BLOB]
+        expected = (1, (Learned(at(ours).registry, Quirk.OTHER_ALGORITHM),))
+        assert expected == (heads, wire.quirks.learned)
 
 
 async def test_no_mount_asked_for(ours: RegistryServer) -> None:

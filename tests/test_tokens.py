@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from mmgraph.errors import ContentError, RegistryError
 from mmgraph.names import Registry, Repository
+from mmgraph.quirks import Quirks
 from mmgraph.registry.secrets import Credential, Secret
 from mmgraph.registry.tokens import Demand, Token, TokenServices
 from tests.support.clock import ManualClock
@@ -54,7 +55,7 @@ class Service:
     def __init__(self, **answers: tuple[int, Any]) -> None:
         self.asked: list[Asked] = []
         self._answers = answers
-        self._services = TokenServices(ManualClock(wall=WALL), self)
+        self._services = TokenServices(ManualClock(wall=WALL), self, Quirks())
 
     async def __call__(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 
 from mmgraph.errors import MmgraphError, RegistryError
+from mmgraph.quirks import Quirk
 from mmgraph.flights import Flights
 from mmgraph.registry import wire
 from mmgraph.registry.challenge import challenges
@@ -21,10 +22,11 @@ from mmgraph.registry.origins import Trust, realm
 from mmgraph.registry.tokens import Demand, Fetch, Token, TokenServices, bearer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry, Repository
+    from mmgraph.quirks import Quirks
     from mmgraph.registry.credentials import Credentials, Login
     from mmgraph.registry.secrets import Secret
 
@@ -60,13 +62,15 @@ class Authenticator:
         clock: Clock,
         fetch: Fetch,
         warn: Callable[[str], None],
+        quirks: Quirks,
         trust: Trust = _NOTHING_OPENED,
         ping: Ping | None = None,
     ) -> None:
         self._credentials = credentials
         self._clock = clock
-        self._services = TokenServices(clock, fetch)
+        self._services = TokenServices(clock, fetch, quirks)
         self._warn = warn
+        self._quirks = quirks
         self._trust = trust
         self._ping = ping
         self._pinged: set[Registry] = set()
@@ -121,7 +125,7 @@ class Authenticator:
         repository: Repository,
         scopes: tuple[str, ...],
         url: str,
-        headers: Iterable[str],
+        headers: Collection[str],
         sent: Secret | None,
     ) -> bool:
         """Learn from the 401 that ``url`` answered to the header ``sent``: whether another one may help."""
@@ -133,6 +137,8 @@ class Authenticator:
             await self._ask(registry)  # GCR has answered 401 without a challenge (containers/image#211)
             if registry in self._announced:
                 self._demands[registry] = self._announced[registry]
+                if not headers:
+                    self._quirks.learn(registry, Quirk.SILENT_401)
         known = self._demands.get(registry)
         if known is None:
             return False

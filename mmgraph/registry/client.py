@@ -94,6 +94,7 @@ class Client:
             warn=warn,
             chance=chance or random.Random(),  # noqa: S311 - jitter, not a secret
             routes=routes or Routes(Tls({}), Proxies({})),
+            quirks=self.quirks,
             heard=heard,
         )
 
@@ -192,13 +193,8 @@ class Client:
 
     async def exists(self, repository: Repository) -> bool | None:
         """See ``Destination.exists``."""
-        call = Call(
-            Operation.GET_TAGS,
-            repository,
-            wire.tags_path(repository),
-            wire.pull_scopes(repository),
-            limit=wire.TAG_PAGE_LIMIT,
-        )
+        path, scopes = wire.tags_path(repository), wire.pull_scopes(repository)
+        call = Call(Operation.GET_TAGS, repository, path, scopes, limit=wire.TAG_PAGE_LIMIT)
         try:
             answer = await self._wire.ask(call)
         except RegistryError:
@@ -320,14 +316,17 @@ class Client:
                 answer = await self._mount(Operation.POST_UPLOAD, repository, digest, mount_from)
             except PausedError:
                 raise
-            except (
-                RegistryError
-            ):  # no token for reading mount_from, say: the upload need not fail with the mount
+            except RegistryError:  # no token for reading mount_from, say: the upload need not fail with it
                 return await self._open(repository)
             if answer.status == 201 and not wire.contradicts(answer.header("Docker-Content-Digest"), digest):
                 return None
             if answer.status == 202:
                 return opened(repository, answer)
+            upload = await self._open(repository)
+            if 400 <= answer.status < 500 and answer.status != 401 and wire.mount_refused(answer.status):
+                # Mounts are asked for nonetheless: what may be mounted is often a question of one repository's rights.
+                self.quirks.learn(repository.registry, Quirk.REFUSES_MOUNTS)
+            return upload
         return await self._open(repository)
 
     async def probe(self, repository: Repository, digest: Digest) -> bool:
@@ -338,7 +337,7 @@ class Client:
                 await self.cancel(opened(repository, answer))
         except RegistryError:
             return False
-        if answer.status != 201:
+        if answer.status == 202 or wire.mount_refused(answer.status):  # not: overloaded
             self.quirks.learn(repository.registry, Quirk.BLIND)
         return answer.status == 201
 
@@ -481,9 +480,10 @@ class Client:
             raise
 
     async def _committed(self, upload: Upload, answer: Answer, digest: Digest, size: int) -> None:
-        unseen = refuse_commit(answer, digest)
-        if unseen and not await self._holds(upload.repository, digest, size, held=True):
-            raise ContentError(f"{answer.shown}: committed, and {digest} is not there", status=201)
+        if refuse_commit(answer, digest):
+            self.quirks.learn(upload.repository.registry, Quirk.OTHER_ALGORITHM)
+            if not await self._holds(upload.repository, digest, size, held=True):
+                raise ContentError(f"{answer.shown}: committed, and {digest} is not there", status=201)
 
 
 def _put(upload: Upload, digest: Digest, data: bytes | Stream, size: int) -> Call:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry
+    from mmgraph.quirks import Quirks
     from mmgraph.registry.credentials import Credentials
     from mmgraph.registry.gate import Gate
     from mmgraph.registry.sessions import Routes
@@ -102,6 +103,7 @@ class Connections:
         warn: Callable[[str], None],
         chance: random.Random,
         routes: Routes,
+        quirks: Quirks,
         heard: Heard | None = None,
     ) -> None:
         self.counts: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
@@ -109,7 +111,7 @@ class Connections:
         self._clock = clock
         self._gate = gate
         self._plain_http = frozenset(plain_http)
-        self.retrying = Retries(clock, chance, gate)
+        self.retrying = Retries(clock, chance, gate, quirks)
         self._watchdog = Watchdog(clock)
         self._recorder = Recorder(clock, heard) if heard is not None else None
         self._records: dict[object, Started] = {}
@@ -118,7 +120,9 @@ class Connections:
             self._watchdog.over = self._read
         self._sessions = Sessions(routes)
         self._open = False
-        self._auth = Authenticator(credentials, clock, self._fetch_token, warn, routes.trust, self._ping)
+        self._auth = Authenticator(
+            credentials, clock, self._fetch_token, warn, quirks, routes.trust, self._ping
+        )
         self._endpoints: dict[Registry, _Endpoint] = {}
 
     async def __aenter__(self) -> Self:

@@ -9,14 +9,11 @@ import re
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mmgraph.names import HUB
 from mmgraph.registry import wire
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from mmgraph.names import Registry
 
 TRIES: Final = 8
 """How often one request, or one transfer whose body cannot be replayed, is tried in all. Where every fifth request
@@ -177,13 +174,12 @@ def asked_to_wait(headers: Mapping[str, str], wall: float) -> float | None:
     return found if found is not None else wire.retry_after(headers.get("X-Retry-After"), wall)
 
 
-def limited_class(registry: Registry, operation: Operation, codes: Collection[str]) -> Operation | None:
-    """Return the operation that alone is limited; None: all of the registry is.
+def limited_class(operation: Operation, codes: Collection[str]) -> Operation | None:
+    """Return the operation that alone is limited at a registry that counts manifests; None: all of the registry is.
 
-    Docker Hub counts GETs of manifests, neither HEADs nor blobs (its documentation, "Pull usage and limits"), and
-    says so with a code; its second limit, against abuse, is about everything, and answers without one.
+    Docker Hub says so with a code; its second limit, against abuse, is about everything, and answers without one.
     """
-    if registry == HUB and operation is Operation.GET_MANIFEST and "TOOMANYREQUESTS" in codes:
+    if operation is Operation.GET_MANIFEST and "TOOMANYREQUESTS" in codes:
         return operation
     return None
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mmgraph.errors import MmgraphError, NetworkError, RegistryError
+from mmgraph.quirks import Quirk
+from mmgraph.registry import wire
 from mmgraph.registry.failures import LimitedError, NoConnectionError, SilenceError
 from mmgraph.registry.gate import ALL, WRITING, PausedError
 from mmgraph.registry.health import Health
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry, Repository
+    from mmgraph.quirks import Quirks
     from mmgraph.registry.bodies import Answer
     from mmgraph.registry.gate import Gate
 
@@ -58,9 +61,10 @@ class Request:
 class Retries:
     """Sends what it is handed until repeating cannot better the answer; learns from every answer of the run."""
 
-    def __init__(self, clock: Clock, chance: random.Random, gate: Gate) -> None:
+    def __init__(self, clock: Clock, chance: random.Random, gate: Gate, quirks: Quirks) -> None:
         self.health = Health()
         self.quotas = Quotas()
+        self._quirks = quirks
         self._clock = clock
         self._chance = chance
         self._gate = gate
@@ -157,6 +161,10 @@ class Retries:
         self.health.answered(registry)
         if operation in _MANIFESTS:
             self.quotas.heard(registry, answer.headers)
+        if operation is Operation.HEAD_MANIFEST and _tells_nothing(answer):
+            # Learned for the report alone, and HEAD goes on being asked first: 405 is about one repository (RFC 9110,
+            # 15.5.6), 501 may be said by what stands behind a proxy there, and a HEAD is counted by no quota.
+            self._quirks.learn(registry, Quirk.DUMB_HEAD)
         verdict = answer.verdict
         if verdict not in (Verdict.AGAIN, Verdict.WAIT):
             if answer.status < 400:
@@ -173,10 +181,11 @@ class Retries:
 
     def _pause(self, registry: Registry, answer: Answer) -> None:
         """Let everybody wait whom the answer concerns, for as long as it says."""
-        name = limited_class(registry, answer.operation, answer.said.codes) or ALL
+        counts = self._quirks.has(registry, Quirk.COUNTS_MANIFESTS)
+        name = (limited_class(answer.operation, answer.said.codes) if counts else None) or ALL
         seconds = asked_to_wait(answer.headers, self._clock.wall())
         if seconds is None and answer.verdict is Verdict.WAIT:
-            if name != ALL:  # Docker Hub's quota, which does not come back within any pause
+            if name != ALL:  # a quota of manifests, which does not come back within any pause
                 self.quotas.exhausted(registry)
                 return
             self._overloads[registry, name] = count = self._overloads.get((registry, name), 0) + 1
@@ -251,6 +260,12 @@ class Retries:
         )
         error = RegistryError(words, status=answer.status, codes=answer.said.codes)
         self._gate.close_for(registry, lambda: _like(error, words), seconds=seconds)
+
+
+def _tells_nothing(answer: Answer) -> bool:
+    """Whether an answer to HEAD of a manifest leaves open what is there."""
+    unnamed = wire.header_digest(answer.header("Docker-Content-Digest")) is None
+    return answer.status in (405, 501) or (answer.status == 200 and unnamed)
 
 
 def give_up(error: NetworkError, tries: int) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from mmgraph.errors import ContentError, RegistryError
+from mmgraph.quirks import Quirk
 from mmgraph.registry import wire
 from mmgraph.registry.secrets import TOKEN_TEXT, Secret
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry, Repository
+    from mmgraph.quirks import Quirks
     from mmgraph.registry.secrets import Credential
 
 _CLIENT: Final = "mmgraph"
@@ -106,12 +108,12 @@ def bearer(token: Secret) -> Secret:
 
 
 class TokenServices:
-    """Asks token services, each in the way that it has turned out to understand."""
+    """Asks token services, each registry's in the way that it has turned out to understand."""
 
-    def __init__(self, clock: Clock, fetch: Fetch) -> None:
+    def __init__(self, clock: Clock, fetch: Fetch, quirks: Quirks) -> None:
         self._clock = clock
         self._fetch = fetch
-        self._without_post: set[str] = set()
+        self._quirks = quirks
 
     async def token(
         self,
@@ -137,7 +139,7 @@ class TokenServices:
     ) -> tuple[int, bytes]:
         if credential is not None and credential.identity_token is not None:
             basic = credential.basic() or credential.identity_as_password()
-            if demand.realm not in self._without_post:
+            if not self._quirks.has(registry, Quirk.TOKEN_BY_GET):
                 grant = {
                     "grant_type": "refresh_token",
                     "refresh_token": credential.identity_token.reveal(),
@@ -148,7 +150,7 @@ class TokenServices:
                 found = await self._get(demand, registry, scopes, credential.username, basic)
                 if found[0] != 200:
                     return answer if found[0] in _OTHER_METHOD - {401} else found
-                self._without_post.add(demand.realm)
+                self._quirks.learn(registry, Quirk.TOKEN_BY_GET)
                 return found
             return await self._get(demand, registry, scopes, credential.username, basic)
         basic = credential.basic() if credential is not None else None
