@@ -14,7 +14,7 @@ from mmgraph.clock import Clock, SystemClock
 from mmgraph.errors import RegistryError
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import digest_of
-from mmgraph.quirks import Quirk
+from mmgraph.quirks import Learned, Quirk
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.server import Basic, Bearer, FaultPlan, MemoryStorage, RegistryServer
@@ -117,10 +117,9 @@ async def test_registries(
         ({}, PASSWORD, []),
         ({}, IDENTITY, []),
         ({"post": 404}, IDENTITY, [Quirk.TOKEN_BY_GET]),
-        ({"silent": True}, PASSWORD, [Quirk.SILENT_401]),
-        ({"silent": True, "post": 400}, IDENTITY, [Quirk.SILENT_401, Quirk.TOKEN_BY_GET]),
+        ({"silent": True}, PASSWORD, []),
     ],
-    ids=["by GET", "by POST", "no POST", "no challenge", "neither"],
+    ids=["by GET", "by POST", "no POST", "no 401 comes of it"],
 )
 async def test_what_is_learned_of_registries(
     tmp_path: Path, options: dict[str, Any], login: dict[str, str], expected: list[Quirk]
@@ -134,6 +133,16 @@ async def test_what_is_learned_of_registries(
         learned = {(each.registry, each.quirk) for each in wire.quirks.learned}
         known = {(Registry(server.address), quirk) for quirk in expected}
     assert known == learned
+
+
+async def test_a_challenge_that_had_to_be_asked_for_is_learned(tmp_path: Path) -> None:
+    """A stranger is answered 401 and nothing else; it is told by a ping how to have a token."""
+    place = Place(silent=True)
+    async with place.server as server, client(tmp_path) as wire:
+        with pytest.raises(RegistryError):
+            await wire.manifest(place.repository(), "v1")
+        expected = (Learned(Registry(server.address), Quirk.SILENT_401),)
+    assert (expected, ["GET"]) == (wire.quirks.learned, place.tokens)
 
 
 async def test_a_service_that_refused_post_is_not_asked_so_again(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 
 from mmgraph.errors import MmgraphError, RegistryError
-from mmgraph.quirks import Quirk
 from mmgraph.flights import Flights
+from mmgraph.quirks import Quirk
 from mmgraph.registry import wire
 from mmgraph.registry.challenge import challenges
 from mmgraph.registry.origins import Trust, realm
