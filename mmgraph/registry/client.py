@@ -104,8 +104,9 @@ class Client:
 
     async def __aexit__(self, *exc: object) -> None:
         unclosed, self._unclosed = self._unclosed, []
-        with suppress(TimeoutError):  # of all together: a registry that is silent now is so for each of them
-            await within(self._clock, _CANCEL_SECONDS, each(unclosed, self.cancel, _CANCELS))
+        if unclosed:
+            with suppress(TimeoutError):  # of all together: a registry that is silent now is so for each of them
+                await within(self._clock, _CANCEL_SECONDS, each(unclosed, self.cancel, _CANCELS))
         await self._gate.close()
         await self._wire.__aexit__(*exc)
 
