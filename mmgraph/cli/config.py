@@ -33,6 +33,8 @@ _COMMON: Final = frozenset(
     }
 )
 """What may stand outside a table: each command takes those that it has."""
+_NO_OPTIONS: Final = ("registry", "rule", "rules")
+"""Tables that are read in another way; the rules by ``cli.rules``."""
 
 
 class File:
@@ -45,9 +47,9 @@ class File:
         """Give ``arguments`` what the file says and nothing before has said."""
         if not commands:
             return
-        document = _read(Path(NAME))
+        document = read(Path(NAME))
         tables = {name: value for name, value in document.items() if name in _commands(app)}
-        loose = {name: value for name, value in document.items() if name not in {*tables, "registry"}}
+        loose = {name: value for name, value in document.items() if name not in {*tables, *_NO_OPTIONS}}
         if unknown := sorted(loose.keys() - _COMMON):
             raise SpecError(
                 f"{NAME}: {quote(unknown[0])} is not an option that can stand outside a table:"
@@ -70,7 +72,8 @@ class File:
         Dict(options, source=NAME, use_commands_as_keys=False)(app, commands, arguments)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """What the file says, nothing where there is none. Raises ``SpecError``."""
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)
