@@ -895,6 +895,24 @@ async def test_quirk_mount_needs_manifest_with_an_index() -> None:
         assert 201 == await _mount(client, "a", "b", digest)
 
 
+async def test_quirk_created_in(tmp_path: Path) -> None:
+    """A registry can take nothing for a repository that nobody has created, and show one that holds nothing."""
+    created = tmp_path / "created"
+    async with quirky(Quirks(created_in=str(created))) as client:
+
+        async def asked() -> list[int]:
+            asks = (
+                ("POST", "/v2/a/blobs/uploads/"),
+                ("PUT", "/v2/a/manifests/1"),
+                ("GET", "/v2/a/tags/list"),
+            )
+            return [(await client.ask(*ask)).status for ask in asks]
+
+        before = await asked()
+        created.write_text("b\na\n")
+        assert ([404, 404, 404], [202, 400, 200]) == (before, await asked())
+
+
 async def test_quirk_head_unsupported() -> None:
     """A registry can refuse HEAD of manifests and still answer GET."""
     async with quirky(Quirks(head_unsupported=True)) as client:

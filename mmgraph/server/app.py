@@ -37,6 +37,11 @@ _HEAD: Final = 75.0
 """Seconds in which the head of a request must have come, from the connection or the last answer on."""
 
 
+_WRITES: Final = frozenset(
+    {Operation.POST_UPLOAD, Operation.PATCH_UPLOAD, Operation.PUT_BLOB, Operation.PUT_MANIFEST}
+)
+
+
 class RegistryServer:
     """A registry that serves ``storage`` while its context is open; ``port`` 0 takes a free one."""
 
@@ -173,6 +178,9 @@ class RegistryServer:
         blobs, manifests = self._blobs, self._manifests
         if may_pull is None:
             return await self._auth.token(exchange)
+        name = exchange.target.repository
+        if exchange.target.kind in _WRITES and not self.faults.quirks.is_created(name):
+            raise Refusal(404, Code.NAME_UNKNOWN, "the repository does not exist", details=[name])
         match exchange.target:
             case Target(kind=Operation.PING):
                 headers = {

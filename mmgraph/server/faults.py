@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -121,10 +122,19 @@ class Quirks(msgspec.Struct, frozen=True):
     """No answer has Docker-Content-Digest (ECR, distribution/distribution#3792)."""
     blobs_are_nothing: bool = False
     """A repository that holds blobs and no manifest has no tag list: 404, as distribution answers."""
+    created_in: str = ""
+    """A file that lists the repositories that somebody has created, one a line; others take nothing (ECR)."""
     location_prefix: str = ""
     """Put before the path of an upload's Location, such as ``http://127.0.0.1:5001``."""
     location_query: str = ""
     """The query of an upload's Location, such as ``_state=a%2Bb%3D``; clients must keep it as it is."""
+
+    def is_created(self, repository: str) -> bool:
+        """Whether the repository may be written to; the file is read anew each time."""
+        if not self.created_in:
+            return True
+        path = Path(self.created_in)
+        return path.exists() and repository in path.read_text().splitlines()
 
 
 class FaultPlan:

@@ -93,6 +93,8 @@ class Manifests:
         """List tags in the order of their bytes, a page at a time where ``n`` asks for it."""
         repository, query = exchange.target.repository, exchange.request.query
         known = self._storage.holds(repository)
+        if self._quirks.created_in:
+            known = self._quirks.is_created(repository)
         if known and self._quirks.blobs_are_nothing:
             known = any(True for _ in self._storage.manifests(repository))
         if not known:
