@@ -222,6 +222,25 @@ async def test_another_registry_goes_on(clock: ManualClock) -> None:
                 await waiting
 
 
+# Warnings
+
+
+async def test_warnings_of_others_are_not_passed_on() -> None:
+    """What a host warns of that a registry redirects to is nobody's business; the registry's own is told once."""
+    told: list[str] = []
+    async with Raw(script(answer(200, SHORT, warning='299 - "of the store"'))) as storage:
+        sent_on = answer(307, location=f"http://{storage.address}/b")
+        own = answer(404, warning='299 - "of the registry"')
+        async with (
+            Raw(script(sent_on, own, own)) as server,
+            plain(server, warn=told.append) as wire,
+        ):
+            await read(wire, at(server), SHORT)
+            for _ in range(2):
+                await wire.find(at(server), "v1")
+            assert [f"{server.address} warns: of the registry"] == told
+
+
 # Redirects
 
 

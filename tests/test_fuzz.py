@@ -138,6 +138,12 @@ PARSERS = {
         ("7", "1800000050", "Fri, 15 Jan 2027 08:01:30 GMT", "0.5", "Fri, 15 Jan 2027 08:01:30 -0000"),
         ("0", "9", ".", " ", ":", ",", "a", "-", "(", "((", "\\", "Fri, "),
     ),
+    "Warning": Parser(
+        wire.warnings,
+        (),
+        ('299 - "old", 110 a.example:80 "stale" "Fri, 15 Jan 2027 08:01:30 GMT", 299 - "a \\"b\\", c"',),
+        ("299", " ", "-", ",", '"', '"",', "\\", '\\"', '299 - "', '299 - "a",', "299 - ", '"a" "'),
+    ),
     "ratelimit": Parser(policy.amount, (), ("100;w=21600", "76")),
     "Content-Type": Parser(wire.media_type, (), ("application/json; charset=utf-8",)),
     "redact": Parser(wire.redact, (), ("https://u:p@h.example/x?a=b&sig=c&digest=d",)),

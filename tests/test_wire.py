@@ -230,6 +230,27 @@ def test_retry_after(header: str | None, expected: float | None) -> None:
     assert expected == wire.retry_after(header, NOW)
 
 
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ('299 - "old"', ["old"]),
+        ('299 - "a", 299 registry.example:5000 "b"', ["a", "b"]),
+        ('299 - "say \\"so\\", and \\\\ too"', ['say "so", and \\ too']),
+        ('299 - "dated" "Fri, 15 Jan 2027 08:01:30 GMT"', ["dated"]),
+        ('110 cache "299 - \\"no\\", 299 - ", 299 - "yes"', ["yes"]),
+        ('junk, , 299, 299 - , 299 - bare, 299 - "", 1299 - "no", 299 "no", 299 - "yes"', ["yes"]),
+        ('299 - "without an end', []),
+        ('299 - "without an end\\', []),
+        ("", []),
+        (", " * 300_000 + '299 - "after a lot"', ["after a lot"]),
+        ('299 - "' + '\\"' * 500_000, []),
+    ],
+)
+def test_warnings(header: str, expected: list[str]) -> None:
+    """The texts of code 299 alone are found, wherever they stand; junk is none."""
+    assert expected == wire.warnings(header)
+
+
 @given(st.text())
 def test_headers_of_strangers(text: str) -> None:
     """No header value makes its parser raise."""

@@ -17,7 +17,7 @@ from mmgraph.registry.policy import Verdict, classify
 from mmgraph.registry.watch import COMMIT, READING, SENDING, StalledError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from aiohttp.abc import AbstractStreamWriter
 
@@ -171,6 +171,10 @@ class Answer:
     def header(self, name: str) -> str | None:
         """Return the first header of that name."""
         return self._response.headers.get(name)
+
+    def every(self, name: str) -> Sequence[str]:
+        """Return all headers of that name."""
+        return self._response.headers.getall(name, ())
 
     @property
     def length(self) -> int | None:

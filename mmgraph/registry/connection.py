@@ -46,6 +46,10 @@ _ELSEWHERE: Final = frozenset({Operation.TOKEN, Operation.REDIRECT})
 _UNTOLD: Final = _ELSEWHERE | {Operation.PING}
 """Requests whose failure does not say that the registry is not there; a ping without TLS may follow one with it."""
 _ERRANDS: Final = {Operation.TOKEN: Errand.REALM, Operation.REDIRECT: Errand.REDIRECT}
+_WARNINGS: Final = 5
+"""Warnings of one registry that are shown in all."""
+_WARNING_LIMIT: Final = 300
+"""Characters of each that are shown."""
 _SLOW: Final = 1 << 20
 """Bytes a second that a long upload is taken to make when its token is chosen."""
 
@@ -108,6 +112,8 @@ class Connections:
     ) -> None:
         self.counts: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
         self.retries: Counter[tuple[Registry, Operation]] = Counter()
+        self._warn = warn
+        self._warnings: defaultdict[Registry, set[str]] = defaultdict(set)
         self._clock = clock
         self._gate = gate
         self._plain_http = frozenset(plain_http)
@@ -172,8 +178,21 @@ class Connections:
         finally:
             if reads_manifest:
                 self.retrying.quotas.answered(registry, call.url)
-        self.retrying.heard(call.repository, answer, began, own=self.own(registry, answer.url))
+        own = self.own(registry, answer.url)
+        self.retrying.heard(call.repository, answer, began, own=own)
+        if own:
+            self._pass_on(registry, answer)
         return answer
+
+    def _pass_on(self, registry: Registry, answer: Answer) -> None:
+        """Show what a registry warns of: each text once, and a few at most."""
+        for header in answer.every("Warning"):
+            shown_before = self._warnings[registry]
+            for text in wire.warnings(header):
+                warning = wire.escape(text, _WARNING_LIMIT)
+                if warning not in shown_before and len(shown_before) < _WARNINGS:
+                    shown_before.add(warning)
+                    self._warn(f"{registry} warns: {warning}")
 
     async def _answered(self, call: Call, *, repeat: bool) -> Answer:
         endpoint = self._endpoint(call.repository.registry)

@@ -292,6 +292,28 @@ def retry_after(header: str | None, wall: float) -> float | None:
     return max(seconds, 0.0)
 
 
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^",]+|,', re.DOTALL)
+"""A quoted string, to the end where it has none; what is between them; what separates elements of a header."""
+_WARNING: Final = re.compile(
+    r'[ \t]*299[ \t]+[^\s"]+[ \t]+"((?:[^"\\]|\\.)*)"[ \t]*(?:"[^"]*"[ \t]*)?', re.DOTALL
+)
+
+
+def warnings(header: str) -> list[str]:
+    """Return the texts of the warnings in a Warning header that are meant for users; junk is passed over.
+
+    ``299 - "text"`` (distribution-spec, "Warnings"); several in one header, and dates after them: RFC 7234, 5.5.
+    """
+    elements: list[list[str]] = [[]]
+    for token in _TOKEN.findall(header):
+        if token == ",":
+            elements.append([])
+        else:
+            elements[-1].append(token)
+    found = (_WARNING.fullmatch("".join(tokens)) for tokens in elements)
+    return [re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL) for match in found if match and match[1]]
+
+
 class Refusal(msgspec.Struct, frozen=True):
     """What an error body says (distribution-spec, "Error Codes"): codes, one escaped message, digests."""
 

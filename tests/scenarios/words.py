@@ -87,21 +87,32 @@ def many_headers(number: int, length: int) -> Any:
     return arrange
 
 
-def warned(value: str) -> Any:
-    """Return an arrangement: every answer of the destination has a Warning."""
+def warned(*values: str) -> Any:
+    """Return an arrangement: every HEAD of a manifest at the destination is answered with warnings."""
 
     def arrange(stage: Stage) -> None:
-        stage.image()
+        for name in ("app", "other", "third"):
+            stage.image(name.encode(), repository=name)
 
         async def warn(exchange: Exchange) -> bytes | None:
             if "authorization" not in exchange.headers:
                 return PASS
-            lines = [("Warning", f'299 - "{value}"'), ("Content-Length", "0")]
-            return head(404, *lines)
+            lines = [("Warning", f'299 - "{value}"') for value in values]
+            return head(404, ("Content-Length", "0"), *lines)
 
         stage.dst.trick(warn, HEAD)
 
     return arrange
+
+
+def warnings_shown(*texts: str) -> Callable[[Stage, Run], object]:
+    """Return a check that just these were shown, each once."""
+
+    def check(stage: Stage, run: Run) -> object:
+        found = [line for line in run.output.splitlines() if " warns: " in line]
+        return None if [f"dst.example warns: {text}" for text in texts] == found else found
+
+    return check
 
 
 WORDS = (
@@ -152,7 +163,28 @@ WORDS = (
     Row(93, "header-limits", "10000 headers", many_headers(10_000, 1), end="blocked"),
     Row(93, "header-limits", "a header of 100 KiB", many_headers(1, 100_000), end="blocked"),
     Row(93, "header-limits", "100 headers", many_headers(100, 10)),
-    Row(94, "warning-299", "1 MiB", warned("x" * (1 << 20)), end="failed"),
+    Row(94, "warning-299", "1 MiB", warned("x" * (1 << 20)), end="failed", check=warnings_shown()),
+    Row(
+        94,
+        "warning-299",
+        "twice",
+        warned("this is old", "this is old"),
+        check=warnings_shown("this is old"),
+    ),
+    Row(
+        94,
+        "warning-299",
+        "control characters",
+        warned("\u202egnp.exe \u200b \x9b31m"),
+        check=warnings_shown("\\u202egnp.exe \\u200b \\x9b31m"),
+    ),
+    Row(
+        94,
+        "warning-299",
+        "many and long",
+        warned("y" * 1000, *(f"number {number}" for number in range(9))),
+        check=warnings_shown("y" * 300 + "…", *(f"number {number}" for number in range(4))),
+    ),
 )
 
 # Names, certificates, limits
