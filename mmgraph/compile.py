@@ -9,7 +9,10 @@ import asyncio
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from mmgraph.closure import Documents, Image, Unread, blobs, walk
+from mmgraph.demands import lost_platforms, unmet
 from mmgraph.discover import Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
@@ -17,6 +20,7 @@ from mmgraph.evidence import Evidence, Look, Presence
 from mmgraph.observe import Observer
 from mmgraph.oci import Index, digest_of
 from mmgraph.plan import Plan, Planner
+from mmgraph.rules import NONE, Change, Rules, Violation
 from mmgraph.tasks import each
 
 if TYPE_CHECKING:
@@ -55,7 +59,7 @@ class Compiler:
 
     ``exact``: read every closure and ask for every blob that evidence leaves open, so that the bill is exact (plan).
     Otherwise only what is to change is read, and nothing is asked per blob (apply). ``repair``: believe no evidence,
-    ask for every node of every closure, of unchanged tags too.
+    ask for every node of every closure, of unchanged tags too. ``rules``: what breaks one fails, and is not planned.
 
     What is asked at the same time is answered in any order; what is learnt is noted in the order of the specs, so that
     the same answers give the same plan.
@@ -75,8 +79,11 @@ class Compiler:
         require_platforms: bool = False,
         committed_only: Collection[Registry] = (),
         repository_first: Collection[Registry] = (),
+        rules: Rules = NONE,
     ) -> None:
         self._specs = specs
+        self._rules = rules
+        self._broken: dict[CopySpec, tuple[Violation, ...]] = {}
         self._report = report
         self._exact = exact or repair
         self._repair = repair
@@ -99,6 +106,8 @@ class Compiler:
         if not self._repair:
             self._take_sources()
             await self._learn(self._old())
+        await self._judge()  # what breaks a rule enters no plan, so nothing lands where it would have gone
+        if not self._repair:
             await self._learn(self._unchanged())
         self._cache.flush()  # from here on a run may be killed, and the next one knows what this one read
         await each(self._silent_repositories(), self._observer.ask_repository, _WIDTH)
@@ -111,10 +120,20 @@ class Compiler:
                 planner.fail(image)
             else:
                 planner.add(image, closure=self._exact or self._changes(image))
-        return planner.finish()
+        return replace(
+            planner.finish(), violations=tuple(v for spec in self._specs for v in self._broken.get(spec, ()))
+        )
 
     async def _survey(self, spec: CopySpec) -> None:
-        """Learn what the spec wants and what its destination names, both at once."""
+        """Learn what the spec wants and what its destination names, both at once; nothing where it breaks a rule."""
+        if violations := self._rules.of_name(spec.destination):
+            self._refuse(spec, violations)
+        else:
+            await self._look(spec)
+        self._done += 1
+        self._report(Read(self._done, len(self._specs)))
+
+    async def _look(self, spec: CopySpec) -> None:
         destination = spec.destination
         name = destination.name
         image, _ = await asyncio.gather(
@@ -127,8 +146,34 @@ class Compiler:
             lacking = ", ".join(map(str, image.missing))
             image = Unread(spec, f"{spec.source} lacks {lacking}, and --require-platforms asks for all")
         self._images[spec] = image
-        self._done += 1
-        self._report(Read(self._done, len(self._specs)))
+
+    async def _judge(self) -> None:
+        """Fail each image to be written that breaks a rule."""
+        if not self._rules:
+            return
+        changed = self._changed()
+
+        async def load(image: Image) -> None:
+            old, destination = self._named(image), image.spec.destination
+            if old is not None and self._rules.asks_for_losses(destination):
+                await self._observer.load(destination.repository, old)  # read already, but for a repair
+
+        await each(changed, load, _WIDTH)
+        for image in changed:
+            old, destination = self._named(image), image.spec.destination
+            lost = () if old is None else lost_platforms(old, image.root, self._documents)
+            change = Change(destination, image.source_digest, image.root, old, lost)
+            try:
+                violations = unmet(self._rules, change, list(walk(image.root, self._documents)))
+            except MmgraphError as error:
+                self._images[image.spec] = Unread(image.spec, _cause(image.spec, error))
+                continue
+            if violations:
+                self._refuse(image.spec, violations)
+
+    def _refuse(self, spec: CopySpec, violations: tuple[Violation, ...]) -> None:
+        self._broken[spec] = violations
+        self._images[spec] = Unread(spec, "; ".join(each.cause for each in violations))
 
     async def _try(self, spec: CopySpec, work: Awaitable[Image]) -> Image | Unread:
         try:

@@ -18,6 +18,7 @@ from mmgraph.evidence import Evidence, Presence
 from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Platform, Registry, Repository
 from mmgraph.oci import Descriptor, Document, Index, platforms_of
+from mmgraph.rules import Violation
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation
 
@@ -108,6 +109,8 @@ class Plan(msgspec.Struct, frozen=True):
     bill: Bill
     missing: tuple[Repository, ...] = ()
     """Repositories that must be created before they are written to, and are not there; sorted."""
+    violations: tuple[Violation, ...] = ()
+    """Rules that the set breaks. A plan made from specs has failed goals for these; a saved one is judged as it is."""
 
     def count(self, result: Result) -> int:
         """How many specs have that result."""

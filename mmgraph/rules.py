@@ -126,6 +126,10 @@ class Rules(msgspec.Struct, frozen=True):
         return (rule for rule in self.rules if rule.covers(destination))
 
 
+NONE: Final = Rules()
+"""Everything may be written."""
+
+
 def array(values: Sequence[object]) -> str:
     """The values as TOML writes them; what is left out of many is told by an ellipsis."""
     shown = [f'"{value}"' for value in values[:_SHOWN]]
