@@ -10,6 +10,7 @@ import msgspec
 from mmgraph.events import Outcome
 from mmgraph.names import Registry
 from mmgraph.plan import Goal, Result
+from mmgraph.quirks import Learned
 from mmgraph.store import Operation, Traffic
 
 _CONFIRMED = frozenset({Outcome.CREATED, Outcome.MOVED, Outcome.UNCHANGED})
@@ -54,6 +55,8 @@ class Account(msgspec.Struct, frozen=True):
     seconds: float
     traffic: Mapping[Registry, Traffic] = {}
     """Repetitions, pauses and windows: of the client's whole life, so that reading the sources is in them."""
+    quirks: Sequence[Learned] = ()
+    """How registries turned out to differ, from reading on."""
 
     @property
     def complete(self) -> bool:

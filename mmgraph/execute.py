@@ -132,6 +132,7 @@ class Execution:
             self._transport.counts(),
             self._clock.now() - began,
             self._transport.traffic(),
+            self._transport.quirks.learned,
         )
 
     def drain(self) -> None:

@@ -6,9 +6,12 @@ import pytest
 
 from mmgraph.account import Account, End
 from mmgraph.events import Outcome
+from mmgraph.names import Registry
 from mmgraph.plan import Plan
+from mmgraph.quirks import Learned, Quirk
 from mmgraph.report.summary import summary_line, summary_text
-from tests.golden import expected
+from mmgraph.store import Traffic
+from tests.golden import expected as golden
 from tests.golden.example import HOSTILE, MIB, example
 
 CAUSE = "blob mirror.example.com/library/app@sha256:1: 500 Internal Server Error"
@@ -40,8 +43,48 @@ def test_the_summary_reads_as_it_shall(plan: Plan) -> None:
     ]
     surprise = "mirror.example.com/a@sha256:1: the mount from mirror.example.com/b was not granted: uploading"
     text = summary_text(account(plan, outcomes, (surprise, surprise.replace("256:1", "256:2"))), plan)
-    assert expected("summary.txt", text) == text
+    assert golden("summary.txt", text) == text
     assert [] == [line for line in text.splitlines() if not line.isprintable()]
+
+
+def test_what_was_learned_of_registries_is_told(plan: Plan) -> None:
+    """Each quirk has a line, in the order in which they showed themselves."""
+    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
+    bill, registry = plan.bill, Registry.parse("mirror.example.com")
+    learned = (Learned(registry, Quirk.BLIND), Learned(registry, Quirk.LEAST_CHUNK, 5 << 20))
+    done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0, quirks=learned)
+    assert [
+        "Learned of registries:",
+        "  mirror.example.com does not show by mounting what it has: asked by HEAD before each upload",
+        "  mirror.example.com takes pieces of a blob of at least so many bytes (5242880)",
+        summary_line(done),
+    ] == summary_text(done, plan).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("traffic", "expected"),
+    [
+        (Traffic(12, 3, 45.0), ["quay.io: 12 requests sent again, paused 3 times for 45 s"]),
+        (Traffic(1, 0, 0.0), ["quay.io: 1 request sent again"]),
+        (Traffic(0, 1, 0.25), ["quay.io: paused once for 0.2 s"]),
+        (Traffic(0, 0, 0.0, 16, 16), []),
+    ],
+)
+def test_where_it_did_not_go_smoothly(plan: Plan, traffic: Traffic, expected: list[str]) -> None:
+    """A registry that had to be asked again or left alone has a line, one where all went well has none."""
+    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
+    bill, registry = plan.bill, Registry.parse("quay.io")
+    done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0, {registry: traffic})
+    assert [*expected, summary_line(done)] == summary_text(done, plan).splitlines()
+
+
+def test_notes_stand_above_the_last_line(plan: Plan) -> None:
+    """What others have to say, such as of quotas, comes before the sums, and cannot break a line."""
+    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
+    bill = plan.bill
+    done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0)
+    text = summary_text(done, plan, notes=["docker.io: quota: 5\n left"])
+    assert ["docker.io: quota: 5\\n left", summary_line(done)] == text.splitlines()
 
 
 def test_what_came_as_planned_is_one_line(plan: Plan) -> None:

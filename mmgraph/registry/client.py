@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -36,6 +35,7 @@ from mmgraph.store import Operation, RawManifest, Resolved, Traffic, Upload
 from mmgraph.tasks import each
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from mmgraph.clock import Clock
@@ -126,10 +126,7 @@ class Client:
 
     def traffic(self) -> Mapping[Registry, Traffic]:
         """See ``Limits.traffic``."""
-        retries: Counter[Registry] = Counter()
-        for (registry, _), count in self.retries.items():
-            retries[registry] += count
-        return self._gate.traffic(retries)
+        return self._gate.traffic(self._wire.repeated())
 
     def closed(self, registry: Registry, *, write: bool) -> str | None:
         """See ``Limits.closed``."""

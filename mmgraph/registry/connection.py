@@ -112,6 +112,8 @@ class Connections:
     ) -> None:
         self.counts: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
         self.retries: Counter[tuple[Registry, Operation]] = Counter()
+        self._challenged: Counter[Registry] = Counter()
+        """How many of ``retries`` only showed what a registry asked for."""
         self._warn = warn
         self._warnings: defaultdict[Registry, set[str]] = defaultdict(set)
         self._clock = clock
@@ -217,6 +219,14 @@ class Connections:
         """Return what is known of the right to ``call``, after it was let pass."""
         return await self._auth.grant(call.repository, call.scopes)
 
+    def repeated(self) -> Counter[Registry]:
+        """How many requests failed and were sent again; to be asked for authorization first is no failure."""
+        repeated: Counter[Registry] = Counter()
+        for (registry, _), count in self.retries.items():
+            repeated[registry] += count
+        repeated.subtract(self._challenged)
+        return repeated
+
     def own(self, registry: Registry, url: str) -> bool:
         """Whether ``url`` is of the registry's own origin, the only one that its credentials belong to."""
         base = self._endpoint(registry).base
@@ -284,6 +294,7 @@ class Connections:
                 response = await self._send(
                     call.operation, endpoint.registry, call.method, url, headers, call.data, repeat=True
                 )
+                self._challenged[endpoint.registry] += 1
         if call.follow and response.status in _REDIRECTS:
             return await self._follow(endpoint.registry, response, url, headers)
         return response, url

@@ -24,10 +24,13 @@ from mmgraph.report.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mmgraph.account import Account
+    from mmgraph.names import Registry
     from mmgraph.plan import Goal, Plan
+    from mmgraph.quirks import Learned
+    from mmgraph.store import Traffic
 
 _KINDS = 5
 """Kinds of surprises that are named."""
@@ -50,11 +53,18 @@ _OPEN = (
 
 
 def summary_text(
-    account: Account, plan: Plan, *, colour: bool = False, width: int = _WIDTH, fold: bool = False
+    account: Account,
+    plan: Plan,
+    *,
+    colour: bool = False,
+    width: int = _WIDTH,
+    fold: bool = False,
+    notes: Sequence[str] = (),
 ) -> str:
     """What ``mmgraph apply`` prints at the end; the line that counts is the last one.
 
-    ``fold``: it, too, is broken at ``width``, for a terminal; else it is one line.
+    ``fold``: it, too, is broken at ``width``, for a terminal; else it is one line. ``notes`` are lines that stand
+    above it.
     """
     lines: list[str] = []
     mark = paint("!", Style.FAILURE, colour)
@@ -67,7 +77,9 @@ def summary_text(
             lines.append("")
     lines += _lacking([end.goal for end in account.ends], colour, width)
     lines += _surprises(account.surprises, width)
-    lines += [piece for line in _difference(account, plan) for piece in folded(line, width)]
+    lines += _learned(account.quirks, width)
+    notable = [*_troubles(account.traffic), *_difference(account, plan), *(safe(note) for note in notes)]
+    lines += [piece for line in notable for piece in folded(line, width)]
     lines += folded(summary_line(account), width if fold else None)
     return "\n".join(lines) + "\n"
 
@@ -116,6 +128,27 @@ def _surprises(surprises: Sequence[str], width: int) -> Iterator[str]:
     if len(kinds) > _KINDS:
         rest = sum(count for _, count in kinds[_KINDS:])
         yield f"  and {rest} more, of {number(len(kinds) - _KINDS, 'other kind')}"
+
+
+def _learned(quirks: Sequence[Learned], width: int) -> Iterator[str]:
+    """What registries turned out to differ in."""
+    if quirks:
+        yield "Learned of registries:"
+    for learned in quirks:
+        yield from paragraph(str(learned), width, 2)
+
+
+def _troubles(traffic: Mapping[Registry, Traffic]) -> Iterator[str]:
+    """Where requests had to be repeated, or a registry to be left alone for a while."""
+    for registry, each in sorted(traffic.items()):
+        parts = []
+        if each.retries > 0:
+            parts.append(f"{number(each.retries, 'request')} sent again")
+        if each.pauses > 0:
+            times = "once" if each.pauses == 1 else f"{each.pauses} times"
+            parts.append(f"paused {times} for {seconds(each.paused_seconds)}")
+        if parts:
+            yield f"{registry}: {', '.join(parts)}"
 
 
 def _difference(account: Account, plan: Plan) -> Iterator[str]:
