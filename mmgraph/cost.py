@@ -9,6 +9,7 @@ another repository that was to mount it would upload it instead.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from mmgraph.graph import Kind, Node
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from mmgraph.names import Registry
     from mmgraph.plan import Plan
-
-_SEVERAL = -1
 
 
 class Costs:
@@ -38,31 +37,32 @@ class Costs:
         for node, step in plan.steps.items():
             if step.action is Action.UPLOAD:
                 self._uploads[node.repository.registry, node.name] = step.size
-        owners: dict[tuple[Registry, str], int] = {}
-        moved = []
-        needed = []
-        for number, goal in enumerate(plan.goals):
-            mine = tuple(dict.fromkeys(self._moved_by(goal.node))) if goal.node is not None else ()
-            needed.append(mine)
-            moved.append(sum(self._uploads[upload] for upload in mine))
-            for upload in mine:
-                owners[upload] = number if owners.get(upload, number) == number else _SEVERAL
-        self.needed = tuple(needed)
-        alone = [0] * len(plan.goals)
-        for upload, owner in owners.items():
-            if owner != _SEVERAL:
-                alone[owner] += self._uploads[upload]
-        self.moved = tuple(moved)
-        self.alone = tuple(alone)
+        self.needed = tuple(
+            tuple(dict.fromkeys(self._moved_by(goal.node))) if goal.node is not None else ()
+            for goal in plan.goals
+        )
+        self._wanted = Counter(upload for uploads in self.needed for upload in uploads)
+        """How many goals need an upload."""
+        self._ends: dict[Node, int] = {
+            goal.node: place for place, goal in enumerate(plan.goals) if goal.node is not None
+        }
+        self.moved = tuple(sum(self._uploads[upload] for upload in uploads) for uploads in self.needed)
+        self.alone = tuple(
+            sum(self._uploads[upload] for upload in uploads if self._wanted[upload] == 1)
+            for uploads in self.needed
+        )
 
     def of(self, node: Node) -> int:
         """Return the bytes that would not move if ``node`` and every spec that needs it were dropped."""
-        dropped = self._plan.graph.dependants([node]) | {node}
-        kept: set[tuple[Registry, str]] = set()
-        gone: set[tuple[Registry, str]] = set()
-        for goal, uploads in zip(self._plan.goals, self.needed, strict=True):
-            (gone if goal.node in dropped else kept).update(uploads)
-        return sum(self._uploads[upload] for upload in gone - kept)
+        dropped = [
+            self._ends[each] for each in self._plan.graph.dependants([node]) | {node} if each in self._ends
+        ]
+        gone = Counter(upload for place in dropped for upload in self.needed[place])
+        return sum(self._uploads[upload] for upload, times in gone.items() if times == self._wanted[upload])
+
+    def bytes_of(self, registry: Registry, digest: str) -> int:
+        """Return the bytes of one of the uploads that are ``needed``."""
+        return self._uploads[registry, digest]
 
     def _moved_by(self, root: Node) -> Iterator[tuple[Registry, str]]:
         """The uploads without which a goal cannot be: of its own repository, and those that it mounts from."""
