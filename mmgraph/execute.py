@@ -275,7 +275,8 @@ class Execution:
             ):
                 failed.append((work, outcome))
             elif not (outcome.of_source and self._turn_to_another_source(work, transfer.source)):
-                self._ledger.fail(work, str(outcome.error))
+                tries = f" (after {work.attempts} tries)" if work.attempts > 1 else ""
+                self._ledger.fail(work, f"{outcome.error}{tries}")
         if failed:
             self._retry(failed)
         for outcome in outcomes:

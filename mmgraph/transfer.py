@@ -334,8 +334,8 @@ class _Attempt:
         if length != self._transfer.size or proof.hexdigest() != digest.hex:
             raise SourceFailed(
                 ContentError(
-                    f"{self._transfer.source}@{digest}: the source sent other bytes: {length} of"
-                    f" {self._transfer.size}, {digest.algorithm}:{proof.hexdigest()}"
+                    f"{self._transfer.source} sent other bytes for {digest} ({length} of {self._transfer.size},"
+                    f" {digest.algorithm}:{proof.hexdigest()}): it, or what lies between, is broken; push it there again"
                 )
             )
         if held:

@@ -306,7 +306,7 @@ async def test_other_bytes_of_a_tag(ours: RegistryServer, count: int | None, exp
         if expected:
             assert Resolved(digest, IMAGE) == await wire.find(at(ours), "v1")
         else:
-            with pytest.raises(ContentError, match="sent other bytes than asked for as a:v1"):
+            with pytest.raises(ContentError, match="sent other bytes than asked for as team/app:v1"):
                 await wire.find(at(ours), "v1")
 
 
@@ -319,8 +319,7 @@ async def test_a_wrong_header_on_a_tag(ours: RegistryServer) -> None:
         ours.faults.add(Rule(Refuse(405), kind=Operation.HEAD_MANIFEST))
         ours.faults.add(Rule(Headers({"Docker-Content-Digest": wrong}), kind=Operation.GET_MANIFEST))
         assert Resolved(digest, IMAGE) == await wire.resolve(at(ours), "v1")
-    (warning,) = warnings
-    assert wrong in warning
+    assert 1 == sum(wrong in warning for warning in warnings)
 
 
 @pytest.mark.parametrize(

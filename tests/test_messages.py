@@ -6,20 +6,29 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from mmgraph.errors import MmgraphError
 from mmgraph.names import Registry, Repository
-from mmgraph.registry.blame import sentence
+from mmgraph.registry.blame import other_bytes, sentence
 from mmgraph.registry.credentials import Credentials
+from mmgraph.server import Flip, Rule
 from mmgraph.store import Operation
+from tests.support.making import content, manifest
 from tests.support.raw import Raw, answer, script
+from tests.support.rig import rig
+from tests.support.tls import Guarded, certified
 from tests.test_client import client, digest_of
+from tests.test_execute import Run, lay
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 DIGEST = digest_of(b"x")
 AT = "https://ghcr.io/v2/acme/app"
+GO = "Client sent an HTTP request to an HTTPS server."
+NO_PLAIN_HTTP = "TLS is spoken there, so do without --plain-http"
+OTHER = digest_of(b"y")
 LOGIN = "the login of ~/.docker/config.json may pull but not push"
 
 MESSAGES = [
@@ -63,6 +72,10 @@ MESSAGES = [
         (Operation.PUT_MANIFEST, f"{AT}/manifests/v1", 503, (), "", "", 8),
         "ghcr.io failed with acme/app (503, after 8 tries): its log says why; run it again when it is well",
     ),
+    (
+        (Operation.POST_UPLOAD, f"{AT}/blobs/uploads/", 400, (), GO, "", 1),
+        f'ghcr.io does not accept the push to acme/app (400): {NO_PLAIN_HTTP}; it said "{GO}"',
+    ),
 ]
 
 
@@ -105,3 +118,76 @@ async def test_a_registry_that_cannot_be_reached(registry: str, plain: bool, exp
         with pytest.raises(MmgraphError) as caught:
             await wire.resolve(Repository(place, "a"), "v1")
     assert (True, True) == (registry in str(caught.value), expected in str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "tries", "expected"),
+    [
+        (
+            f"{AT}/manifests/{DIGEST}",
+            2,
+            f"ghcr.io sent other bytes than asked for as acme/app@{DIGEST} ({OTHER}",
+        ),
+        (f"{AT}/manifests/v1", 1, f"ghcr.io sent other bytes than asked for as acme/app:v1 ({OTHER}): "),
+        ("https://cdn.example/x?sig=abc", 1, f"cdn.example sent other bytes than asked for ({OTHER}): "),
+    ],
+)
+def test_other_bytes(url: str, tries: int, expected: str) -> None:
+    """Who sent them, for which image, what they are, and what to do."""
+    found = other_bytes(url, OTHER, tries)
+    shown = found[: len(expected)], "push the image there again" in found, f"after {tries} tries" in found
+    assert (expected, True, tries > 1) == shown
+
+
+async def test_a_source_that_lies_about_a_blob() -> None:
+    """A blob that never comes right: which, of which source, how often it was asked for, and what to do."""
+    async with rig() as rigged:
+        image = manifest("config")
+        await lay(rigged, "a", "1", image, "config")
+        rigged.fault(0, Rule(Flip(), Operation.GET_BLOB))
+        account = await Run(rigged, [("a:1", "b:1")]).apply()
+        source, name = rigged.servers[0].address, digest_of(content("config", 10))
+    cause = account.ends[0].cause
+    expected = f"{source}/a sent other bytes for {name}", True, True
+    found = (
+        cause[cause.index(source) :][: len(expected[0])],
+        "after 2 tries" in cause,
+        "push it there again" in cause,
+    )
+    assert expected == found, cause
+
+
+HTTPS = {
+    "alert": b"\x15\x03\x01\x00\x02\x02\x46",
+    "hung up": None,
+    "Go": b"HTTP/1.0 400 Bad Request\r\n\r\n" + GO.encode(),
+}
+
+
+@pytest.mark.parametrize("name", HTTPS)
+async def test_tls_where_none_was_expected(name: str) -> None:
+    """Servers with TLS that are spoken to without it answer in three ways, and each message names the option."""
+    async with Raw(script(HTTPS[name])) as server:
+        place = Registry(server.address)
+        async with client(plain_http=[place]) as wire:
+            with pytest.raises(MmgraphError) as caught:
+                await wire.resolve(Repository(place, "a"), "v1")
+    text = str(caught.value)
+    expected = (f"{place} cannot be reached: ", True, True)
+    found = text[: len(expected[0])], "after 5 tries" in text, text.endswith("do without --plain-http")
+    assert expected == found, text
+
+
+async def test_tls_of_distribution(tmp_path: Path) -> None:
+    """What a real registry with TLS says to who speaks without it is understood."""
+    tls = certified(trustme.CA(), tmp_path, clients=False)
+    with Guarded(settings={"http": {"tls": tls}}) as server:
+        place = Registry(server.address)
+        async with client(plain_http=[place]) as wire:
+            with pytest.raises(MmgraphError) as read:
+                await wire.resolve(Repository(place, "a"), "v1")
+        async with client(plain_http=[place]) as wire:
+            with pytest.raises(MmgraphError) as written:
+                await wire.start(Repository(place, "a"), DIGEST, None)
+    texts = [str(read.value), str(written.value)]
+    assert [True, True] == ["do without --plain-http" in text and place in text for text in texts], texts

@@ -23,26 +23,43 @@ _WRITES: Final = frozenset(
 )
 _PATH: Final = re.compile(r"/v2/(?P<path>[^?#]+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<name>[^?#]*)")
 
+TLS_THERE: Final = "; if TLS is spoken there, do without --plain-http"
+"""Where what came back without TLS is no HTTP: the alert of a handshake, or nothing (OpenSSL hangs up)."""
+
 
 def sentence(
     operation: Operation, url: str, status: int, codes: tuple[str, ...], said: str, advice: str, tries: int
 ) -> str:
     """Return what a refusal means: ``said`` are the registry's own words, ``advice`` is what helps with a login."""
-    place = url.partition("://")[2].partition("/")[0]
-    found = _PATH.search(url)
-    path = wire.escape(found["path"], 255) if found else ""
+    place, path, name = _named(url)
     reason = " ".join([str(status), *codes]) + (f", after {tries} tries" if tries > 1 else "")
-    hint = advice or _hint(operation, status, codes)
+    hint = advice or _hint(operation, status, codes, said)
     return "".join(
         (
-            _happened(
-                operation, wire.escape(place, 255), path, found["name"] if found else "", status, codes
-            ),
+            _happened(operation, place, path, name, status, codes),
             f" ({reason})",
             f": {hint}" if hint else "",
             f'; it said "{said}"' if said else "",
         )
     )
+
+
+def other_bytes(url: str, found: str, tries: int) -> str:
+    """Return what it means that a manifest's bytes are ``found`` and not what was asked for."""
+    place, path, name = _named(url)
+    what = f" as {path}{'@' if ':' in name else ':'}{wire.escape(name, 160)}" if path else ""
+    count = f", after {tries} tries" if tries > 1 else ""
+    return (
+        f"{place} sent other bytes than asked for{what} ({found}{count}): the registry, or what lies between, is"
+        " broken; push the image there again, or ask another way"
+    )
+
+
+def _named(url: str) -> tuple[str, str, str]:
+    """The host, the repository's path, and the name or digest within."""
+    found = _PATH.search(url)
+    path, name = (wire.escape(found["path"], 255), found["name"]) if found else ("", "")
+    return wire.escape(url.partition("://")[2].partition("/")[0], 255), path, name
 
 
 def _happened(
@@ -69,8 +86,10 @@ def _happened(
     return f"{place} does not accept the {'push to' if writes else 'pull from'} {path}"
 
 
-def _hint(operation: Operation, status: int, codes: tuple[str, ...]) -> str:
+def _hint(operation: Operation, status: int, codes: tuple[str, ...], said: str) -> str:
     """What to do, in a few words."""
+    if status == 400 and ("to an HTTPS server" in said or "to HTTPS port" in said):  # Go's words, and nginx's
+        return "TLS is spoken there, so do without --plain-http"
     if status == 404 and operation is Operation.POST_UPLOAD:
         return "create the repository there first"
     if status == 404 and operation in (Operation.GET_MANIFEST, Operation.HEAD_MANIFEST):

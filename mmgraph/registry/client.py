@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 from mmgraph.clock import within
 from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
-from mmgraph.names import Digest
 from mmgraph.oci import digest_of
 from mmgraph.quirks import Quirk, Quirks
 from mmgraph.registry import wire
@@ -27,7 +26,14 @@ from mmgraph.registry.gate import Gate, PausedError, Ticket
 from mmgraph.registry.guard import LandedError, TagGuard
 from mmgraph.registry.policy import MAX_WAIT, Verdict, unclear
 from mmgraph.registry.proxies import Proxies
-from mmgraph.registry.refusals import opened, refuse_commit, refuse_encoding, refuse_other_bytes, refused
+from mmgraph.registry.refusals import (
+    OtherBytesError,
+    opened,
+    proven,
+    refuse_commit,
+    refuse_other_bytes,
+    refused,
+)
 from mmgraph.registry.retries import Request
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
@@ -39,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from mmgraph.clock import Clock
-    from mmgraph.names import Registry, Repository
+    from mmgraph.names import Digest, Registry, Repository
     from mmgraph.registry.auth import Grant
     from mmgraph.registry.credentials import Credentials
     from mmgraph.registry.gate import Allowance
@@ -47,6 +53,8 @@ if TYPE_CHECKING:
     from mmgraph.registry.trace import Heard
 
 _MOUNT_TRIES: Final = 3
+_READINGS: Final = 2
+"""How often a manifest is read of which other bytes come than are called so."""
 _CANCEL_SECONDS: Final = 10.0
 _CANCELS: Final = 16
 """At a time, at the end."""
@@ -243,37 +251,26 @@ class Client:
         return digest, answer
 
     async def _get(self, repository: Repository, name: str) -> Resolved:
-        answer = await self._wire.ask(self._manifest_call(Operation.GET_MANIFEST, repository, name))
-        if answer.status != 200:
-            raise refused(answer)
-        refuse_encoding(answer)
-        if len(answer.body) > wire.MANIFEST_LIMIT:
-            raise ContentError(f"{answer.shown}: longer than {wire.MANIFEST_LIMIT} bytes", status=200)
-        digest = self._proven(answer, name)
+        """Read a manifest; once more where other bytes came, as with a blob: a cache or a proxy may have spoiled it."""
+        request = Request(Operation.GET_MANIFEST, repository)
+        while True:
+            try:
+                return await self._got(repository, name, repeat=request.tries > 0)
+            except OtherBytesError as error:
+                error.tries = request.tries = request.tries + 1
+                if request.tries == _READINGS or not await self._wire.retrying.again(request):
+                    raise
+
+    async def _got(self, repository: Repository, name: str, *, repeat: bool) -> Resolved:
+        call = self._manifest_call(Operation.GET_MANIFEST, repository, name)
+        answer = await self._wire.ask(call, repeat=repeat)
+        digest = proven(answer, name, self._warn)
         if ":" not in name and wire.contradicts(answer.header("Docker-Content-Digest"), digest):
-            # Either the header is wrong, as many a registry's is, or the bytes are: then nothing there is called so.
-            await self._get(repository, digest)
+            try:  # either the header is wrong, as many a registry's is, or the bytes: nothing there is called so then
+                await self._get(repository, digest)
+            except RegistryError as error:
+                raise OtherBytesError(answer, digest) if error.absent else error from None
         return Resolved(digest, RawManifest(answer.body, wire.media_type(answer.header("Content-Type"))))
-
-    def _proven(self, answer: Answer, name: str) -> Digest:
-        """The digest of a manifest's bytes, which must be ``name`` where that is one.
-
-        Not the header's: CVE-2025-24882 was to believe it. On a tag so many registries send a wrong one that
-        it is no error (go-containerregistry, ``fetcher.go``).
-        """
-        if ":" in name:
-            wanted = Digest(name)
-            found = digest_of(answer.body, wanted.algorithm)
-            if found != wanted:
-                raise ContentError(f"{answer.shown}: other bytes than asked for, {found}", status=200)
-            return wanted
-        named = wire.header_digest(answer.header("Docker-Content-Digest"))
-        if named is not None and named == digest_of(answer.body, named.algorithm):
-            return named
-        found = digest_of(answer.body)
-        if named is not None:
-            self._warn(f"{answer.shown}: named {named}, but the bytes are {found}")
-        return found
 
     def _manifest_call(self, operation: Operation, repository: Repository, name: str) -> Call:
         return Call(

@@ -153,16 +153,18 @@ class Connections:
         *,
         before: Callable[[], Awaitable[None]] | None = None,
         held: bool = False,
+        repeat: bool = False,
     ) -> Answer:
         """Send ``call`` until repeating cannot better its answer; see ``Retries.ask``.
 
         ``before`` is awaited each time, when the request's turn has come: what it raises keeps it from being sent.
+        ``repeat``: it was sent before, and what came was of no use.
         """
 
-        async def once(repeat: bool) -> Answer:
+        async def once(again: bool) -> Answer:
             if before is not None:
                 await before()
-            return await self.once(call, repeat=repeat)
+            return await self.once(call, repeat=repeat or again)
 
         request = Request(call.operation, call.repository)
         return await self.retrying.ask(request, once, final, look, held=held)

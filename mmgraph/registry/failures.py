@@ -31,6 +31,10 @@ class NoConnectionError(NetworkError):
     """Nothing was sent, since there was no connection: refused, reset, or no TLS where it was expected."""
 
 
+class NoHttpError(NetworkError):
+    """A connection without TLS, and no HTTP on it: hung up, or something else, as registries do that want TLS."""
+
+
 class SilenceError(NetworkError):
     """A connection, and no answer in time."""
 
@@ -59,6 +63,7 @@ def _misfit(error: Exception) -> str:
 def failed(method: str, url: str, error: BaseException) -> MmgraphError:
     """What an exception of aiohttp means for us."""
     where = shown(method, url)
+    wordless = NoHttpError if url.startswith("http://") else NetworkError
     if isinstance(error, StalledError):
         return SilenceError(f"{where}: {error}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
@@ -83,13 +88,14 @@ def failed(method: str, url: str, error: BaseException) -> MmgraphError:
     if isinstance(error, ValueError):
         return ContentError(f"{where}: not a request that can be sent")
     if isinstance(error, aiohttp.ClientResponseError):
-        return NetworkError(f"{where}: not an HTTP answer: {wire.escape(error.message)}")
+        return wordless(f"{where}: not an HTTP answer: {wire.escape(' '.join(error.message.split()))}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return NoConnectionError(f"{where}: no connection in time")
     if isinstance(error, aiohttp.ServerTimeoutError | TimeoutError):
         return SilenceError(f"{where}: no answer in time")
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
-        return NetworkError(f"{where}: the connection was closed before the answer was complete")
+        family = wordless if isinstance(error, aiohttp.ServerDisconnectedError) else NetworkError
+        return family(f"{where}: the connection was closed before the answer was complete")
     text = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     family = NoConnectionError if isinstance(error, aiohttp.ClientConnectorError) else NetworkError
     return family(f"{where}: {wire.escape(text)}")

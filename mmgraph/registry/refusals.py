@@ -8,15 +8,57 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmgraph.errors import ContentError, RegistryError
+from mmgraph.names import Digest
+from mmgraph.oci import digest_of
 from mmgraph.registry import wire
-from mmgraph.registry.blame import sentence
+from mmgraph.registry.blame import other_bytes, sentence
 from mmgraph.registry.origins import upload_location
 from mmgraph.registry.policy import Verdict
 from mmgraph.store import Upload
 
 if TYPE_CHECKING:
-    from mmgraph.names import Digest, Repository
+    from collections.abc import Callable
+
+    from mmgraph.names import Repository
     from mmgraph.registry.bodies import Answer
+
+
+class OtherBytesError(ContentError):
+    """A manifest's bytes are not those that were asked for, but ``found``; says so after how many readings."""
+
+    def __init__(self, answer: Answer, found: Digest) -> None:
+        super().__init__("", status=answer.status)
+        self._shown = answer.shown
+        self._url, self._found = answer.url, found
+
+    def __str__(self) -> str:
+        return f"{other_bytes(self._url, self._found, self.tries)} [{self._shown}]"
+
+
+def proven(answer: Answer, name: str, warn: Callable[[str], None]) -> Digest:
+    """Return the digest of a manifest, which must be ``name`` where that is one; raise where there is none to read.
+
+    Not the header's: CVE-2025-24882 was to believe it. On a tag so many registries send a wrong one that
+    it is no error (go-containerregistry, ``fetcher.go``), and ``warn`` hears of it.
+    """
+    if answer.status != 200:
+        raise refused(answer)
+    refuse_encoding(answer)
+    if len(answer.body) > wire.MANIFEST_LIMIT:
+        raise ContentError(f"{answer.shown}: longer than {wire.MANIFEST_LIMIT} bytes", status=200)
+    if ":" in name:
+        wanted = Digest(name)
+        found = digest_of(answer.body, wanted.algorithm)
+        if found != wanted:
+            raise OtherBytesError(answer, found)
+        return wanted
+    named = wire.header_digest(answer.header("Docker-Content-Digest"))
+    if named is not None and named == digest_of(answer.body, named.algorithm):
+        return named
+    found = digest_of(answer.body)
+    if named is not None:
+        warn(f"{answer.shown}: named {named}, but the bytes are {found}")
+    return found
 
 
 def refused(answer: Answer) -> RegistryError:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from mmgraph.errors import MmgraphError, NetworkError, RegistryError
 from mmgraph.quirks import Quirk
 from mmgraph.registry import wire
-from mmgraph.registry.failures import LimitedError, NoConnectionError, SilenceError
+from mmgraph.registry.blame import TLS_THERE
+from mmgraph.registry.failures import LimitedError, NoConnectionError, NoHttpError, SilenceError
 from mmgraph.registry.gate import ALL, WRITING, PausedError
 from mmgraph.registry.health import Health
 from mmgraph.registry.policy import (
@@ -209,7 +210,10 @@ class Retries:
         if count is None:
             return
         if self.health.gone(registry) or (isinstance(error, LimitedError) and count >= error.attempts):
-            words = f"{registry} cannot be reached: {error}{f', after {count} tries' if count > 1 else ''}"
+            hint = TLS_THERE if isinstance(error, NoHttpError) else ""
+            words = (
+                f"{registry} cannot be reached: {error}{f', after {count} tries' if count > 1 else ''}{hint}"
+            )
 
             def gone() -> MmgraphError:
                 found = NetworkError(words)

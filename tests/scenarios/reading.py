@@ -216,6 +216,11 @@ def read_twice(stage: Stage, run: Run) -> object:
     return nothing_written(stage, run) or reads(stage, most=2)
 
 
+def manifest_read_twice(stage: Stage, run: Run) -> object:
+    """No manifest is read more than twice."""
+    return reads(stage, most=2, kind=GET)
+
+
 def resumed_by_range(stage: Stage, run: Run) -> object:
     """The second reading is of the rest alone, from where the first broke."""
     asked = [one.headers.get("range", "") for one in stage.src.select(BLOB, digest(stage.content))]
@@ -266,8 +271,13 @@ BODIES = (
             thing,
             fault(thing, lambda content: Flip(40), None),
             end="failed",
-            check=nothing_written,
+            words=("sent other bytes", "after 2 tries"),
+            check=manifest_read_twice,
         )
+        for thing in ("manifest", "index")
+    ),
+    *(
+        Row(4, "bit-flip", f"{thing} once", fault(thing, lambda content: Flip(40)), check=manifest_read_twice)
         for thing in ("manifest", "index")
     ),
     *(
