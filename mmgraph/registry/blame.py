@@ -21,10 +21,11 @@ _WRITES: Final = frozenset(
         Operation.DELETE_UPLOAD,
     }
 )
+CREATE_FIRST: Final = (
+    "create the repository there first, by hand or with create-repository in mmgraph.toml; plan"
+    " --missing-repositories FILE lists those to create"
+)
 _PATH: Final = re.compile(r"/v2/(?P<path>[^?#]+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<name>[^?#]*)")
-
-TLS_THERE: Final = "; if TLS is spoken there, do without --plain-http"
-"""Where what came back without TLS is no HTTP: the alert of a handshake, or nothing (OpenSSL hangs up)."""
 
 
 def sentence(

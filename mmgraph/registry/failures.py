@@ -32,7 +32,9 @@ class NoConnectionError(NetworkError):
 
 
 class NoHttpError(NetworkError):
-    """A connection without TLS, and no HTTP on it: hung up, or something else, as registries do that want TLS."""
+    """No HTTP on a connection without TLS, as where TLS is wanted: the alert of a handshake, or OpenSSL hangs up."""
+
+    hint = "; if TLS is spoken there, do without --plain-http"
 
 
 class SilenceError(NetworkError):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from mmgraph.errors import MmgraphError, NetworkError, RegistryError
 from mmgraph.quirks import Quirk
 from mmgraph.registry import wire
-from mmgraph.registry.blame import TLS_THERE
 from mmgraph.registry.failures import LimitedError, NoConnectionError, NoHttpError, SilenceError
 from mmgraph.registry.gate import ALL, WRITING, PausedError
 from mmgraph.registry.health import Health
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
     from mmgraph.registry.bodies import Answer
     from mmgraph.registry.gate import Gate
 
+_NEXT_TO_NOTHING: Final = 0.01
+"""Seconds that are not worth another pause."""
 _MANIFESTS: Final = frozenset({Operation.GET_MANIFEST, Operation.HEAD_MANIFEST})
 
 
@@ -59,6 +60,18 @@ class Request:
         return self.repository.registry
 
 
+class _Told:
+    """How long a registry was waited for in one go: ``waited`` since it last answered otherwise, ``until`` then."""
+
+    __slots__ = ("overlong", "until", "waited")
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+        self.until = float("-inf")
+        self.overlong = False
+        """Whether it has asked for more than is ever waited: that is tried once, and no second time."""
+
+
 class Retries:
     """Sends what it is handed until repeating cannot better the answer; learns from every answer of the run."""
 
@@ -71,6 +84,7 @@ class Retries:
         self._gate = gate
         self._overloads: dict[tuple[Registry, str], int] = {}
         """How often in a row a class was told to wait without being told for how long."""
+        self._told: dict[Registry, _Told] = {}
 
     async def ask(
         self,
@@ -143,9 +157,10 @@ class Retries:
     async def wait(self, request: Request) -> bool:
         """Whether to wait at the gate where everybody waits: bounded by the sum of the pauses, not by tries."""
         if not self._gate.stopped(request.registry, request.operation):
-            return await self.again(
-                request
-            )  # no pause came of it: it was asked for elsewhere, or is over already
+            # No pause came of it: it was asked for elsewhere, or is over already.
+            return await self.again(request)
+        if self._gate.closed(request.registry, write=request.operation in WRITES):
+            return True  # to hear at the gate why, as all others do
         request.waited += max(1.0, self._gate.left(request.registry, request.operation))
         return request.waited <= self._gate.max_wait
 
@@ -172,19 +187,22 @@ class Retries:
                 self.health.worked(repository, operation)
             self._overloads.pop((registry, ALL), None)
             self._overloads.pop((registry, operation), None)
+            told = self._told.get(registry)
+            if told is not None and own and began >= told.until:
+                told.waited = 0.0
             self._settle(registry, operation, began, overloaded=False)
             return
         self._settle(
             registry, operation, began, overloaded=verdict is Verdict.WAIT or overloaded(answer.status)
         )
         if own:
-            self._pause(registry, answer)
+            self._pause(registry, answer, began)
 
-    def _pause(self, registry: Registry, answer: Answer) -> None:
+    def _pause(self, registry: Registry, answer: Answer, began: float) -> None:
         """Let everybody wait whom the answer concerns, for as long as it says."""
         counts = self._quirks.has(registry, Quirk.COUNTS_MANIFESTS)
         name = (limited_class(answer.operation, answer.said.codes) if counts else None) or ALL
-        seconds = asked_to_wait(answer.headers, self._clock.wall())
+        seconds = asked = asked_to_wait(answer.headers, self._clock.wall())
         if seconds is None and answer.verdict is Verdict.WAIT:
             if name != ALL:  # a quota of manifests, which does not come back within any pause
                 self.quotas.exhausted(registry)
@@ -193,12 +211,37 @@ class Retries:
             seconds = self._chance.uniform(0, delay_bound(count))
         if not seconds:
             return
-        if seconds <= self._gate.max_wait:
+        if name == ALL:
+            self._pause_all(
+                registry, answer, seconds, began, told="" if asked is None else f" for {asked:.0f} seconds"
+            )
+        elif seconds <= self._gate.max_wait:
             self._gate.pause(registry, seconds, name)
-        elif name != ALL:
-            self.quotas.exhausted(registry)
         else:
-            self._close(answer, registry, seconds)
+            self.quotas.exhausted(registry)
+
+    def _pause_all(self, registry: Registry, answer: Answer, seconds: float, began: float, told: str) -> None:
+        """Let everybody wait for ``--max-wait`` in one go at most; where that was of no use, give the registry up.
+
+        Once for all that wait there: a thousand images do not wait one after the other.
+        """
+        now, longest = self._clock.now(), self._gate.max_wait
+        so_far = self._told.setdefault(registry, _Told())
+        # An answer to what was sent before the pause says nothing of what came of waiting.
+        in_vain = began >= so_far.until and (
+            longest - so_far.waited < _NEXT_TO_NOTHING or (so_far.overlong and seconds > longest)
+        )
+        if in_vain:
+            after = f", after {so_far.waited:.0f} that it was waited for" if so_far.waited else ""
+            self._close(answer, registry, seconds, f"{told}{after}")
+            return
+        so_far.overlong |= seconds > longest
+        start = max(now, so_far.until)
+        more = min(now + seconds - start, longest - so_far.waited)
+        if more > 0:
+            so_far.waited += more
+            so_far.until = start + more
+            self._gate.pause(registry, so_far.until - now)
 
     def unheard(self, registry: Registry, operation: Operation, error: NetworkError, began: float) -> None:
         """No answer came from the registry itself, or none that could be read."""
@@ -210,7 +253,7 @@ class Retries:
         if count is None:
             return
         if self.health.gone(registry) or (isinstance(error, LimitedError) and count >= error.attempts):
-            hint = TLS_THERE if isinstance(error, NoHttpError) else ""
+            hint = error.hint if isinstance(error, NoHttpError) else ""
             words = (
                 f"{registry} cannot be reached: {error}{f', after {count} tries' if count > 1 else ''}{hint}"
             )
@@ -257,10 +300,10 @@ class Retries:
     def _settle(self, registry: Registry, operation: Operation, began: float, *, overloaded: bool) -> None:
         self._gate.settle(registry, write=operation in WRITES, began=began, overloaded=overloaded)
 
-    def _close(self, answer: Answer, registry: Registry, seconds: float) -> None:
+    def _close(self, answer: Answer, registry: Registry, seconds: float, told: str) -> None:
         words = (
-            f"{answer.shown}: {answer.status}, and {registry} asks to wait for {seconds:.0f} seconds, longer than"
-            f" --max-wait allows ({self._gate.max_wait:.0f})"
+            f"{answer.shown}: {answer.status}, and {registry} asks to wait{told}, longer than --max-wait allows"
+            f" ({self._gate.max_wait:.0f})"
         )
         error = RegistryError(words, status=answer.status, codes=answer.said.codes)
         self._gate.close_for(registry, lambda: _like(error, words), seconds=seconds)
