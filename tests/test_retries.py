@@ -100,13 +100,48 @@ async def test_junk_falls_to_back_off(clock: ManualClock, junk: str) -> None:
     assert 0 < log.times[1] <= 0.5
 
 
-async def test_a_pause_that_is_too_long(clock: ManualClock) -> None:
-    """What asks for more than --max-wait fails at once with all that wait there; nothing more is sent."""
-    async with Raw(script(answer(429, retry_after="1000000000"))) as server, Raw(script(OK)) as other:
-        async with client(clock, server, other, jobs=1, max_wait=60) as wire:
+LONG = answer(429, retry_after="1000000000")
+
+
+@pytest.mark.parametrize("jobs", [1, 16])
+async def test_a_pause_that_is_too_long(clock: ManualClock, jobs: int) -> None:
+    """What asks for more than --max-wait is waited for so long, asked once more, and given up for all together."""
+    log = Log(clock, script(LONG))
+    async with Raw(log) as server, client(clock, server, jobs=jobs, max_wait=60) as wire:
+        with clock.autojump():
+            errors = await errors_of(*(wire.resolve(at(server), f"v{number}") for number in range(100)))
+            errors += await errors_of(wire.resolve(at(server), "later"))
+    words = "for 1000000000 seconds, after 60 that it was waited for, longer than --max-wait allows (60)"
+    said = {words in str(error) for error in errors}
+    assert (101, {True}, {0.0, 60.0}, True) == (len(errors), said, set(log.times), len(log.times) <= 2 * jobs)
+
+
+async def test_a_long_pause_that_helps(clock: ManualClock) -> None:
+    """A registry that asks for a day, and answers after --max-wait, is not given up."""
+    log = Log(clock, script(answer(429, retry_after="86400"), OK))
+    async with Raw(log) as server, client(clock, server, max_wait=60) as wire:
+        with clock.autojump():
+            await wire.resolve(at(server), "v1")
+    assert [0.0, 60.0] == log.times
+
+
+async def test_a_second_pause_that_is_too_long(clock: ManualClock) -> None:
+    """Whoever asks for more than --max-wait a second time is given up, whatever it answered in between."""
+    log = Log(clock, script(LONG, OK, LONG))
+    async with Raw(log) as server, client(clock, server, max_wait=60) as wire:
+        with clock.autojump():
+            await wire.resolve(at(server), "v1")
+            (error,) = await errors_of(wire.resolve(at(server), "v2"))
+    assert ([0.0, 60.0, 60.0], True) == (log.times, "--max-wait" in str(error))
+
+
+async def test_no_pause_at_all(clock: ManualClock) -> None:
+    """With --max-wait 0 who is told to wait fails at once; images of other registries go on."""
+    async with Raw(script(LONG)) as server, Raw(script(OK)) as other:
+        async with client(clock, server, other, jobs=1, max_wait=0) as wire:
             errors = await errors_of(*(wire.resolve(at(server), f"v{number}") for number in range(5)))
             await wire.resolve(at(other), "v1")
-        said = {"longer than --max-wait allows (60)" in str(error) for error in errors}
+        said = {"for 1000000000 seconds, longer than --max-wait allows (0)" in str(error) for error in errors}
         pauses = wire.traffic()[Registry(server.address)].pauses
         assert (1, 5, {True}, 0) == (len(server.requests), len(errors), said, pauses)
 
@@ -134,8 +169,9 @@ async def test_a_storm_of_429(clock: ManualClock) -> None:
 async def test_waiting_for_ever_is_bounded(clock: ManualClock) -> None:
     """A registry that always asks for another moment is given up after --max-wait seconds of them in all."""
     log = Log(clock, script(answer(429, retry_after="10")))
+    words = r"to wait for 10 seconds, after 60 that it was waited for, longer than --max-wait allows \(60\)"
     async with Raw(log) as server, client(clock, server, max_wait=60) as wire:
-        with clock.autojump(), pytest.raises(RegistryError, match="429, after 7 tries"):
+        with clock.autojump(), pytest.raises(RegistryError, match=words):
             await wire.resolve(at(server), "v1")
     expected = [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
     assert expected == log.times

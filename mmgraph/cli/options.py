@@ -135,7 +135,8 @@ class Network:
         Parameter(
             metavar="SECONDS",
             validator=Number(gte=0),
-            help="The longest pause a registry may ask for; requests told to wait longer fail at once.",
+            help="The longest that a registry is waited for where it asks for pauses; what asks for more then"
+            " is given up. With 0, at once.",
         ),
     ] = 600.0
     no_cache: Annotated[

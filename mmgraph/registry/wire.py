@@ -292,7 +292,7 @@ def retry_after(header: str | None, wall: float) -> float | None:
     return max(seconds, 0.0)
 
 
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^",]+|,', re.DOTALL)
+_PART: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^",]+|,', re.DOTALL)
 """A quoted string, to the end where it has none; what is between them; what separates elements of a header."""
 _WARNING: Final = re.compile(
     r'[ \t]*299[ \t]+[^\s"]+[ \t]+"((?:[^"\\]|\\.)*)"[ \t]*(?:"[^"]*"[ \t]*)?', re.DOTALL
@@ -305,12 +305,12 @@ def warnings(header: str) -> list[str]:
     ``299 - "text"`` (distribution-spec, "Warnings"); several in one header, and dates after them: RFC 7234, 5.5.
     """
     elements: list[list[str]] = [[]]
-    for token in _TOKEN.findall(header):
-        if token == ",":
+    for part in _PART.findall(header):
+        if part == ",":
             elements.append([])
         else:
-            elements[-1].append(token)
-    found = (_WARNING.fullmatch("".join(tokens)) for tokens in elements)
+            elements[-1].append(part)
+    found = (_WARNING.fullmatch("".join(parts)) for parts in elements)
     return [re.sub(r"\\(.)", r"\1", match[1], flags=re.DOTALL) for match in found if match and match[1]]
 
 

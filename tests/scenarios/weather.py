@@ -88,6 +88,21 @@ def calm(stage: Stage, run: Run) -> object:
     return times if max(times) - min(times) > 1 else gate_kept(stage, run)
 
 
+def waited_together(stage: Stage, run: Run) -> object:
+    """All that wait do so once, for ten minutes, and not one after the other."""
+    return None if 600 <= stage.clock.now() - 1000 <= 700 else stage.clock.now()
+
+
+async def crowd(stage: Stage) -> None:
+    """Thirty images go to a destination that asks for thirty years; another destination takes all."""
+    for number in range(30):
+        stage.image(b"layer %d" % number, repository=f"app{number}")
+    stage.dst.faults.add(Rule(Refuse(429, "TOOMANYREQUESTS", {"Retry-After": "1000000000"}), kind=POST))
+    other = await stage.internet.host("calm.example", password="CANARY-calm", wants="basic")
+    stage.image(LARGE, b"calm", repository="calm")
+    stage.specs[-1] = stage.specs[-1].replace(stage.dst.name, other.name)
+
+
 def one_repository(stage: Stage) -> None:
     """One repository answers 500 for ever."""
     for name in ("bad", "good", "fine"):
@@ -122,10 +137,33 @@ PAUSES = (
             refusing(where, 429, None, "1000000000"),
             end="failed" if "HEAD" in where or ("SRC" in where and "manifest" in where) else "blocked",
             words=("--max-wait",),
-            sessions=2,
-            check=lambda stage, run: stage.clock.now() > 1000 + 700,
+            again=where == "PUT at DST",
+            sessions=4,
+            check=waited_together,
         )
         for where in ("HEAD at SRC", "manifest at SRC", "POST at DST", "PUT at DST")
+    ),
+    *(
+        Row(
+            60,
+            "429-seconds",
+            f"{where} 10^9 once",
+            refusing(where, 429, after="1000000000"),
+            again=where == "PUT at DST",
+            check=waited(where, 600.0, 601.0),
+        )
+        for where in OPERATIONS
+    ),
+    Row(
+        60,
+        "429-seconds",
+        "thirty images 10^9",
+        crowd,
+        end={f"app{number}:v1": "blocked" for number in range(30)} | {"calm.example/calm:v1": "created"},
+        words=("--max-wait",),
+        requests=300,
+        sessions=2,
+        check=waited_together,
     ),
     Row(61, "429-storm", "alone", storm, requests=4000, again=200, sessions=100, check=gate_kept),
     *(Row(63, "503-flap", where, refusing(where, 503, 2), again=2) for where in OPERATIONS),
