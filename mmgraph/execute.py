@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
 from mmgraph.commits import Commits
-from mmgraph.errors import InternalError, MmgraphError
+from mmgraph.errors import InternalError, MmgraphError, RegistryError
 from mmgraph.events import (
     Draining,
     Ended,
@@ -76,7 +76,7 @@ class Execution:
         self._transport = transport
         self._clock = clock
         self._report = report
-        self._budget = budget
+        self._budget = self._whole_budget = budget
         self._max_failures = max_failures
         self._ledger = Ledger(plan, self._enqueue, self._ended)
         self._queue: ReadyQueue[tuple[Work, ...]] = ReadyQueue()
@@ -179,7 +179,7 @@ class Execution:
             return True
         transfer = self._transfer(works)
         if transfer.buffer > self._budget:
-            return False
+            return len(works) > 1 and transfer.buffer > self._whole_budget and self._part(lane, works)
         slots = self._transport.take(lane.reads, lane.writes)
         if slots is None:
             late = [work for work in works if self._transport.paused(work.registry) > _PATIENCE]
@@ -201,6 +201,13 @@ class Execution:
 
         # Not a ``finally`` of the task: one that is cancelled before its first step would not run it.
         self._spawn(self._move(transfer, works)).add_done_callback(give_back)
+        return True
+
+    def _part(self, lane: Lane, works: Sequence[Work]) -> bool:
+        """Let each have a GET of its own: together they would hold more than a run may."""
+        self._queue.pop(lane)
+        for work in works:
+            self._push(lane.reads, [work])
         return True
 
     def _fail_closed(self, lane: Lane, works: Sequence[Work]) -> bool:
@@ -246,7 +253,14 @@ class Execution:
             proven_absent=work.step.proven_absent and repository not in self._not_empty and not blind,
             ask_first=blind,
             session=work.session,
+            chunk=self._chunk(work),
         )
+
+    def _chunk(self, work: Work) -> int:
+        try:
+            return self._transport.chunk(work.registry, work.step.size)
+        except RegistryError:
+            return 0  # a refusal of uploads, where this turns out to be one
 
     # One transfer
 

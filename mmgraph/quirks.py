@@ -69,6 +69,12 @@ TABLE: Final = (
 )
 
 
+def evidence(registry: Registry, quirk: Quirk) -> str:
+    """Return who says so of the registry; empty where the table does not."""
+    host = registry.partition(":")[0]
+    return next((row.evidence for row in TABLE if row.quirk is quirk and row.hosts.fullmatch(host)), "")
+
+
 class Learned(msgspec.Struct, frozen=True):
     """A quirk that showed itself in this run."""
 

@@ -36,6 +36,8 @@ class Operation(StrEnum):
     PROBE = "POST probe"
     """The one self-mount per registry that shows whether it sees its own blobs."""
     PATCH_UPLOAD = "PATCH upload"
+    GET_UPLOAD = "GET upload"
+    """Where an upload session stands."""
     PUT_BLOB = "PUT blob"
     PUT_MANIFEST = "PUT manifest"
     """By digest or by tag."""
@@ -140,10 +142,11 @@ class Writer(Protocol):
         ...
 
     async def send(
-        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes]
+        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes], chunk: int = 0
     ) -> None:
         """PUT the whole blob into the session and commit it as ``digest``. A stream is consumed once, never replayed.
 
+        With ``chunk`` it goes in PATCHes of so many bytes, one of which is held at a time.
         Whatever ``body`` raises aborts the request before its last byte and is raised from here.
         """
         ...
@@ -213,6 +216,13 @@ class Transport(Source, Writer, Limits, Protocol):
     @property
     def quirks(self) -> Quirks:
         """What differs at each registry, as far as is known."""
+        ...
+
+    def chunk(self, registry: Registry, size: int) -> int:
+        """Return the bytes of the chunks in which the registry is sent a blob of ``size`` bytes now; 0: whole.
+
+        Raises ``RegistryError`` where it asks for longer ones than are held.
+        """
         ...
 
     async def find(self, repository: Repository, name: str) -> Resolved | None:

@@ -99,6 +99,8 @@ class Branch:
         self.held = 0
         self.accepted = 0
         self.closed = False
+        self.slack = 0.0
+        """Seconds that it may hold up others for besides ``PATIENCE``: it takes much at once, and works that off."""
         self.patience: asyncio.Timeout | None = None
         """The consumer's: it expires when the branch is cut loose."""
         self._tee = tee
@@ -141,7 +143,7 @@ class Branch:
             return False
         self._silent += seconds
         self._slow += seconds
-        if self._silent >= PATIENCE:
+        if self._silent >= PATIENCE + self.slack:
             return True
         if self._slow < WINDOW:
             return False

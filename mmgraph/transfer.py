@@ -35,6 +35,8 @@ _BREAKS = 3
 _PROGRESS = 1024 * 1024
 _NO_RANGE = frozenset({200, 206, 416})
 """Statuses of a registry that cannot go on in the middle: it ignored the range, sent another, or refused it."""
+_PACE = 1024 * 1024
+"""Bytes a second at which a chunk goes on its way while the others of a tee wait for it; a slower one is cut loose."""
 _ABANDON_SECONDS = 5.0
 _ATTEMPTS = 6
 """What is streamed is sent anew from the start: where every fifth upload fails, six attempts lose one in 15,000."""
@@ -51,6 +53,8 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     """HEAD before the POST: the registry is blind to its own blobs."""
     session: Upload | None = None
     """A session that is open already: what a refused mount left behind."""
+    chunk: int = 0
+    """Bytes of the chunks in which it is sent a blob that is streamed; 0: whole."""
 
     @property
     def is_mount(self) -> bool:
@@ -78,7 +82,8 @@ class Transfer(msgspec.Struct, frozen=True, gc=False):
             return 0
         if self.size <= SMALL:
             return self.size
-        return _STREAM_BUFFER + (_TEE_BUFFER + _STREAM_BUFFER // 2 if len(self.targets) > 1 else 0)
+        tee = _TEE_BUFFER + _STREAM_BUFFER // 2 if len(self.targets) > 1 else 0
+        return _STREAM_BUFFER + tee + sum(target.chunk for target in self.targets)
 
 
 class How(StrEnum):
@@ -206,7 +211,7 @@ class _Attempt:
         digest, repository = self._transfer.digest, target.repository
         if target.session is not None:
             self._sessions[repository] = target.session
-            return target.session
+            return await self._fitting(target, target.session)
         try:
             if target.ask_first and await self._transport.holds(repository, digest):
                 return Outcome(target, How.FOUND)
@@ -215,7 +220,26 @@ class _Attempt:
             return Outcome(target, How.FAILED, error=error)
         if session is None:
             return Outcome(target, How.MOUNTED if target.is_mount else How.FOUND)
-        return Outcome(target, How.REFUSED, session=session) if target.is_mount else session
+        if target.is_mount:
+            return Outcome(target, How.REFUSED, session=session)
+        return await self._fitting(target, session)
+
+    async def _fitting(self, target: Target, session: Upload) -> Upload | Outcome:
+        """The session, unless its registry asks for longer chunks by now than memory was taken for."""
+        registry = target.repository.registry
+        try:
+            chunk = self._transport.chunk(registry, self._transfer.size)
+            if self._transfer.size <= SMALL or chunk <= target.chunk:
+                return session
+            error = RegistryError(
+                f"{registry} asks for chunks of {chunk} bytes at least: begun anew with such"
+            )
+            error.final = False
+        except RegistryError as refusal:
+            error = refusal
+        del self._sessions[target.repository]
+        await self._transport.cancel(session)
+        return Outcome(target, How.FAILED, error=error)
 
     async def _open(self, target: Target) -> Upload | None:
         """POST, and take note of the session also where this attempt is cancelled before the answer is there."""
@@ -268,6 +292,7 @@ class _Attempt:
         return [Outcome(target, How.FAILED, error=error, of_source=True) for target in targets]
 
     async def _put_branch(self, target: Target, branch: Branch) -> Outcome:
+        branch.slack = target.chunk / _PACE
         try:
             async with asyncio.timeout(None) as branch.patience:
                 return await self._put(target, self._metered(branch.read()))
@@ -284,9 +309,12 @@ class _Attempt:
             branch.close()
 
     async def _put(self, target: Target, body: bytes | AsyncIterator[bytes]) -> Outcome:
-        session = self._sessions[target.repository]
+        session, size = self._sessions[target.repository], self._transfer.size
         try:
-            await self._transport.send(session, self._transfer.digest, self._transfer.size, body)
+            chunk = self._transport.chunk(target.repository.registry, size)
+            if size > SMALL:
+                chunk = min(chunk, target.chunk)
+            await self._transport.send(session, self._transfer.digest, size, body, chunk)
         except (MmgraphError, SourceFailed) as error:
             self._sessions.pop(target.repository)
             await self._transport.cancel(session)

@@ -108,17 +108,28 @@ LAYERS: Final = {
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
     "registry.guard": _room(2),
-    "registry.client": _room(
+    "registry.chunks": _room(
         7,
-        "registry.guard registry.wire registry.credentials registry.auth registry.gate registry.bodies"
+        "registry.guard registry.wire registry.gate registry.bodies registry.retries registry.connection"
+        " registry.origins registry.refusals",
+    ),
+    "registry.uploads": _room(
+        8,
+        "registry.guard registry.wire registry.bodies registry.chunks registry.retries registry.connection"
+        " registry.policy registry.refusals",
+    ),
+    "registry.client": _room(
+        9,
+        "registry.guard registry.chunks registry.uploads registry.wire registry.credentials registry.auth"
+        " registry.gate registry.bodies"
         " registry.retries registry.connection registry.trace"
         " registry.policy registry.refusals registry.quota registry.origins registry.tls registry.proxies"
         " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
     "report": _room(6, "graph bill plan account cost verify"),
-    "cli": _room(8, "*"),
-    "__main__": _room(9, "cli"),
+    "cli": _room(10, "*"),
+    "__main__": _room(11, "cli"),
 }
 
 # What else is installed may be imported only there. msgspec is open to all, and so is the standard library.

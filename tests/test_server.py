@@ -20,7 +20,6 @@ import yarl
 from mmgraph.errors import InternalError, SpecError
 from mmgraph.names import Digest
 from mmgraph.server import (
-    Extra,
     FaultPlan,
     LayoutStorage,
     MemoryStorage,
@@ -843,7 +842,7 @@ async def test_log_of_a_session_status(client: Client, server: RegistryServer) -
     opened = await client.ask("POST", "/v2/lib/base/blobs/uploads/")
     await client.ask("GET", opened.headers["Location"])
 
-    assert 1 == server.log.count(Extra.GET_UPLOAD)
+    assert 1 == server.log.count(Operation.GET_UPLOAD)
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ _VALUES: Final[dict[str, tuple[str, type | tuple[type, ...], str]]] = {
     "ca": ("registry-ca", str, "a file"),
     "jobs": ("registry-jobs", int, "a number"),
     "requests-per-second": ("requests-per-second", (int, float), "a number"),
+    "upload-chunk": ("registry-upload-chunk", (int, str), 'a number of bytes, or such as "16MiB"'),
 }
 """What a registry's table can hold with a value: its option, the value's type, and that type in words."""
 _COMMON: Final = frozenset(

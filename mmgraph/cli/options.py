@@ -120,6 +120,7 @@ class Network:
     ] = ()
     registry_ca: Annotated[tuple[str, ...], _OF_ONE] = ()
     registry_jobs: Annotated[tuple[str, ...], _OF_ONE] = ()
+    registry_upload_chunk: Annotated[tuple[str, ...], _OF_ONE] = ()
     requests_per_second: Annotated[tuple[str, ...], _OF_ONE] = ()
     mount_after_manifest: Annotated[
         tuple[str, ...],

@@ -1,17 +1,24 @@
 """What the options say of reaching registries, as the values that the client takes. Decides nothing."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from mmgraph.cli.options import Network
 from mmgraph.errors import SpecError
 from mmgraph.names import Registry, quote
 from mmgraph.plan import Plan
+from mmgraph.registry.chunks import LARGEST
 from mmgraph.registry.gate import Allowance
 from mmgraph.registry.origins import Opening, Trust
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
+
+_SIZE: Final = re.compile(r"([0-9]{1,12}) ?(|KiB|MiB)")
+_UNITS: Final = {"": 0, "KiB": 10, "MiB": 20}
+_LEAST: Final = 64 << 10
 
 
 def routes(network: Network, environ: Mapping[str, str], warn: Callable[[str], None]) -> Routes:
@@ -41,6 +48,22 @@ def allowances(network: Network) -> dict[Registry, Allowance]:
         for name, text in _pairs(network.requests_per_second, "--requests-per-second")
     }
     return {name: Allowance(jobs.get(name), paces.get(name)) for name in jobs.keys() | paces.keys()}
+
+
+def chunks(network: Network) -> dict[Registry, int]:
+    """Return the bytes of the chunks in which single registries are sent blobs; raises ``SpecError``."""
+    option = "--registry-upload-chunk"
+    return {name: _bytes(text, option) for name, text in _pairs(network.registry_upload_chunk, option)}
+
+
+def _bytes(text: str, option: str) -> int:
+    match = _SIZE.fullmatch(text)
+    size = int(match[1]) << _UNITS[match[2]] if match else 0
+    if not _LEAST <= size <= LARGEST:
+        raise SpecError(
+            f"{option} {quote(text)}: write bytes, or such as 16MiB, from {_LEAST >> 10}KiB to {LARGEST >> 20}MiB"
+        )
+    return size
 
 
 def _pairs(texts: Iterable[str], option: str) -> Iterator[tuple[Registry, str]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from mmgraph.cache import DiskCache, MemoryCache, default_path
 from mmgraph.cli.options import Colour, Network
 from mmgraph.cli.output import say, wants_colour
-from mmgraph.cli.routes import allowances, routes
+from mmgraph.cli.routes import allowances, chunks, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
@@ -111,6 +111,7 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
             allowances=allowances(network),
             routes=routes(network, os.environ, warn),
             heard=heard,
+            chunks=chunks(network),
             quirks=Quirks(
                 {Quirk.MOUNTS_COMMITTED: network.committed_only()}, lambda learned: warn(str(learned))
             ),

@@ -16,6 +16,7 @@ _WRITES: Final = frozenset(
         Operation.POST_UPLOAD,
         Operation.PROBE,
         Operation.PATCH_UPLOAD,
+        Operation.GET_UPLOAD,
         Operation.PUT_BLOB,
         Operation.PUT_MANIFEST,
         Operation.DELETE_UPLOAD,
@@ -96,7 +97,7 @@ def _hint(operation: Operation, status: int, codes: tuple[str, ...], said: str) 
     if status == 404 and operation in (Operation.GET_MANIFEST, Operation.HEAD_MANIFEST):
         return "check the name and the tag, and the login"
     if status == 413:
-        return "raise its limit, or its proxy's"
+        return "raise its limit, or its proxy's, or set upload-chunk for it in mmgraph.toml"
     if status == 429:
         return "run it again later"
     if status in (405, 501) and operation in _WRITES:

@@ -90,7 +90,7 @@ class _Body(aiohttp.Payload):
 class Whole(_Body):
     """A body that is held, in pieces that neither copy it nor hide how far it is."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         super().__init__(data, len(data))
         self._data = memoryview(data)
 

@@ -10,33 +10,33 @@ for its life.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from mmgraph.clock import within
-from mmgraph.errors import ContentError, InternalError, MmgraphError, NetworkError, RegistryError
+from mmgraph.errors import ContentError, InternalError, MmgraphError, RegistryError
 from mmgraph.oci import digest_of
 from mmgraph.quirks import Quirk, Quirks
 from mmgraph.registry import wire
-from mmgraph.registry.bodies import Answer, Download, Stream
+from mmgraph.registry.bodies import Answer, Download
+from mmgraph.registry.chunks import Chunks
 from mmgraph.registry.connection import Call, Connections
 from mmgraph.registry.gate import Gate, PausedError, Ticket
 from mmgraph.registry.guard import LandedError, TagGuard
-from mmgraph.registry.policy import MAX_WAIT, Verdict, unclear
+from mmgraph.registry.policy import MAX_WAIT
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.refusals import (
     OtherBytesError,
     opened,
     proven,
-    refuse_commit,
     refuse_other_bytes,
     refused,
 )
 from mmgraph.registry.retries import Request
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
+from mmgraph.registry.uploads import Uploads
 from mmgraph.store import Operation, RawManifest, Resolved, Traffic, Upload
 from mmgraph.tasks import each
 
@@ -71,7 +71,8 @@ class Client:
     ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the registries spoken to
     without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
     ``routes`` how hosts are reached: by default with the system's trust, without proxies; ``quirks`` what differs at
-    single registries: by default what the table knows of their hosts.
+    single registries: by default what the table knows of their hosts; ``chunks`` the bytes of the chunks in which a
+    registry is sent blobs: by default they go whole. Raises ``SpecError`` for a registry that takes none.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Client:
         routes: Routes | None = None,
         heard: Heard | None = None,
         quirks: Quirks | None = None,
+        chunks: Mapping[Registry, int] | None = None,
     ) -> None:
         self.quirks = quirks or Quirks(heard=lambda learned: warn(str(learned)))
         self._warn = warn
@@ -105,6 +107,8 @@ class Client:
             quirks=self.quirks,
             heard=heard,
         )
+        self._chunks = Chunks(self._wire, self._gate, self.quirks, chunks or {})
+        self._uploads = Uploads(self._wire, self.quirks, self._chunks, self._holds, self._open, self.cancel)
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()
@@ -113,7 +117,9 @@ class Client:
     async def __aexit__(self, *exc: object) -> None:
         unclosed, self._unclosed = self._unclosed, []
         if unclosed:
-            with suppress(TimeoutError):  # of all together: a registry that is silent now is so for each of them
+            with suppress(
+                TimeoutError
+            ):  # of all together: a registry that is silent now is so for each of them
                 await within(self._clock, _CANCEL_SECONDS, each(unclosed, self.cancel, _CANCELS))
         await self._gate.close()
         await self._wire.__aexit__(*exc)
@@ -299,6 +305,10 @@ class Client:
             return False
         raise refused(answer)
 
+    def chunk(self, registry: Registry, size: int) -> int:
+        """See ``Transport.chunk``."""
+        return self._chunks.size(registry, size)
+
     # Writer
 
     async def start(
@@ -316,6 +326,7 @@ class Client:
             if answer.status == 201 and not wire.contradicts(answer.header("Docker-Content-Digest"), digest):
                 return None
             if answer.status == 202:
+                self._chunks.heard(repository.registry, answer)
                 return opened(repository, answer)
             upload = await self._open(repository)
             if 400 <= answer.status < 500 and answer.status != 401 and wire.mount_refused(answer.status):
@@ -337,39 +348,15 @@ class Client:
         return answer.status == 201
 
     async def send(
-        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes]
+        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes], chunk: int = 0
     ) -> None:
         """See ``Writer.send``. The iterator stays the caller's to close."""
-        if isinstance(body, bytes):
-            await self._send_bytes(upload, digest, body)
-            return
-        stream = Stream(body, size)
-        retrying = self._wire.retrying
-        try:
-            answer = await self._wire.once(_put(upload, digest, stream, size))
-        except NetworkError as error:
-            if stream.failure is not None:
-                raise stream.failure from error
-            if stream.handed == size and await self._holds(upload.repository, digest, size, held=True):
-                return  # the answer was lost, not the blob
-            retrying.spend(error, upload.repository, Operation.PUT_BLOB)
-            raise
-        lost = stream.handed == size and answer.verdict is Verdict.AGAIN and unclear(answer.status)
-        if lost and await self._holds(upload.repository, digest, size, held=True):
-            return
-        try:
-            await self._committed(upload, answer, digest, size)
-        except RegistryError as error:
-            retrying.spend(error, upload.repository, Operation.PUT_BLOB)
-            raise
-        if stream.handed < size:
-            raise ContentError(
-                f"{answer.shown}: committed after {stream.handed} of {size} bytes", status=answer.status
-            )
+        await self._uploads.send(upload, digest, size, body, chunk)
 
     async def cancel(self, upload: Upload) -> None:
         """See ``Writer.cancel``."""
         scopes = wire.push_scopes(upload.repository)
+        upload = self._chunks.latest(upload)
         try:
             call = Call(Operation.DELETE_UPLOAD, upload.repository, upload.location, scopes)
             await within(self._clock, _CANCEL_SECONDS, self._wire.once(call))
@@ -440,53 +427,5 @@ class Client:
             if answer.status in _NO_UPLOADS:
                 self._wire.retrying.refused(repository, error)
             raise error
+        self._chunks.heard(repository.registry, answer)
         return opened(repository, answer)
-
-    async def _send_bytes(self, upload: Upload, digest: Digest, body: bytes) -> None:
-        """Commit a blob that is held whole; what fails is looked at, and goes into a new session.
-
-        distribution ends the session of a commit that failed (``blobupload.go``), and the answer that got
-        lost may have been a 201.
-        """
-        session = upload
-        call = _put(upload, digest, body, len(body))
-
-        async def look(going_on: bool) -> None:
-            nonlocal session, call
-            if await self._holds(upload.repository, digest, len(body), held=True):
-                raise LandedError
-            if going_on:
-                await self.cancel(session)  # one that its registry has forgotten costs a 404
-                session = await self._open(upload.repository)
-                call = _put(session, digest, body, len(body))
-
-        async def once(repeat: bool) -> Answer:
-            return await self._wire.once(call, repeat=repeat)
-
-        request = Request(Operation.PUT_BLOB, upload.repository)
-        try:
-            answer = await self._wire.retrying.ask(request, once, look=look, held=True)
-            await self._committed(upload, answer, digest, len(body))
-        except LandedError:
-            pass
-        except BaseException:
-            if session is not upload:
-                await asyncio.shield(self.cancel(session))
-            raise
-
-    async def _committed(self, upload: Upload, answer: Answer, digest: Digest, size: int) -> None:
-        if refuse_commit(answer, digest):
-            self.quirks.learn(upload.repository.registry, Quirk.OTHER_ALGORITHM)
-            if not await self._holds(upload.repository, digest, size, held=True):
-                raise ContentError(f"{answer.shown}: committed, and {digest} is not there", status=201)
-
-
-def _put(upload: Upload, digest: Digest, data: bytes | Stream, size: int) -> Call:
-    return Call(
-        Operation.PUT_BLOB,
-        upload.repository,
-        wire.with_digest(upload.location, digest),
-        wire.push_scopes(upload.repository),
-        headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
-        data=data,
-    )

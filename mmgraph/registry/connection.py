@@ -64,7 +64,7 @@ class Call(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     """What a token must allow."""
     headers: Mapping[str, str] | None = None
-    data: bytes | Stream | None = None
+    data: bytes | memoryview | Stream | None = None
     follow: bool = False
     """Whether redirects are followed; only of reads."""
     limit: int = wire.ERROR_LIMIT
@@ -356,7 +356,7 @@ class Connections:
         method: str,
         url: str,
         headers: dict[str, str],
-        data: bytes | Stream | None,
+        data: bytes | memoryview | Stream | None,
         repeat: bool = False,
     ) -> aiohttp.ClientResponse:
         """Send one request, count it, and return the response once its headers are there."""
@@ -367,7 +367,7 @@ class Connections:
         began = self._clock.now()
         own = self.own(registry, url)
         self._count(registry, operation, repeat, 1)
-        body = Whole(data) if isinstance(data, bytes) else data
+        body = Whole(data) if isinstance(data, bytes | memoryview) else data
         errand = _ERRANDS.get(operation, Errand.UPLOAD)
         patience = asyncio.timeout(None)
         now = asyncio.get_running_loop().time

@@ -308,7 +308,7 @@ def upload_location(url: str, location: str) -> str:
     return found
 
 
-_PORTABLE: Final = frozenset({"accept", "range", "content-type", "content-length"})
+_PORTABLE: Final = frozenset({"accept", "range", "content-type", "content-length", "content-range"})
 """Headers that say what is asked or sent, and nothing of who asks."""
 
 

@@ -40,6 +40,7 @@ WRITES: Final = frozenset(
         Operation.POST_UPLOAD,
         Operation.PROBE,
         Operation.PATCH_UPLOAD,
+        Operation.GET_UPLOAD,
         Operation.PUT_BLOB,
         Operation.PUT_MANIFEST,
         Operation.DELETE_UPLOAD,

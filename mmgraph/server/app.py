@@ -204,7 +204,7 @@ class RegistryServer:
                 return await blobs.patch(exchange)
             case Target(kind=Operation.PUT_BLOB):
                 return await blobs.put(exchange)
-            case Target(kind=Extra.GET_UPLOAD):
+            case Target(kind=Operation.GET_UPLOAD):
                 return await blobs.status(exchange)
             case Target(kind=Operation.DELETE_UPLOAD):
                 return await blobs.cancel(exchange)

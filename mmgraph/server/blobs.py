@@ -109,7 +109,7 @@ class Blobs:
         """Append a chunk; with Content-Range only where it continues what is there (416)."""
         session = self._session(exchange)
         await self._append(exchange, session)
-        return self._progress(202, session)
+        return self._progress(self._quirks.patch_status, session)
 
     async def put(self, exchange: Exchange) -> Answer:
         """Append the body, if any, and finish the blob. Wrong bytes end the session, as in distribution."""
@@ -144,6 +144,8 @@ class Blobs:
             )
             raise Refusal(416, Code.BLOB_UPLOAD_INVALID, message, headers=self._where(session))
         length = exchange.request.content_length
+        if 0 < self._quirks.body_limit < (length or 0):
+            raise Refusal(413, Code.SIZE_INVALID, f"the body is longer than {self._quirks.body_limit} bytes")
         if span and length is not None and length != int(span[2]) - int(span[1]) + 1:
             raise Refusal(400, Code.SIZE_INVALID, "Content-Range and Content-Length disagree")
         session.busy = True
@@ -173,7 +175,9 @@ class Blobs:
         return Answer(201, {"Location": location, "Docker-Content-Digest": digest})
 
     def _progress(self, status: int, session: Session) -> Answer:
-        return Answer(status, self._where(session) | {"Docker-Upload-UUID": session.name})
+        least = self._quirks.least_chunk
+        asked = {"OCI-Chunk-Min-Length": str(least)} if least else {}
+        return Answer(status, self._where(session) | asked | {"Docker-Upload-UUID": session.name})
 
     def _where(self, session: Session) -> dict[str, str]:
         query = f"?{self._quirks.location_query}" if self._quirks.location_query else ""

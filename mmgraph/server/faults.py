@@ -128,6 +128,12 @@ class Quirks(msgspec.Struct, frozen=True):
     """Put before the path of an upload's Location, such as ``http://127.0.0.1:5001``."""
     location_query: str = ""
     """The query of an upload's Location, such as ``_state=a%2Bb%3D``; clients must keep it as it is."""
+    patch_status: int = 202
+    """What a PATCH is answered with: 201 at ECR (regclient, ``blob.go``)."""
+    least_chunk: int = 0
+    """The ``OCI-Chunk-Min-Length`` of open sessions; 0: none is named."""
+    body_limit: int = 0
+    """Bytes of an upload's body above which it is refused (413), as by a proxy; 0: none are too many."""
 
     def is_created(self, repository: str) -> bool:
         """Whether the repository may be written to; the file is read anew each time."""

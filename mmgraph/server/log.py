@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 class Extra(StrEnum):
     """What a registry is asked beyond mmgraph's own operations."""
 
-    GET_UPLOAD = "GET upload"
     GET_REFERRERS = "GET referrers"
     DELETE_MANIFEST = "DELETE manifest"
     DELETE_BLOB = "DELETE blob"

@@ -30,7 +30,7 @@ _ENDPOINTS: Final[tuple[tuple[re.Pattern[str], dict[str, Kind]], ...]] = (
     (
         _UPLOAD,
         {
-            "GET": Extra.GET_UPLOAD,
+            "GET": Operation.GET_UPLOAD,
             "PATCH": Operation.PATCH_UPLOAD,
             "PUT": Operation.PUT_BLOB,
             "DELETE": Operation.DELETE_UPLOAD,
