@@ -273,6 +273,8 @@ class Story(NamedTuple):
     """What was not whole when the run had ended."""
     strange: audit.Tags
     """Tags that then named neither what they had named nor what they should."""
+    open_sessions: int
+    """Upload sessions that the run had left open at the destination; 0 where it was killed, which can end none."""
     complete: bool
     again: set[str]
     """Blobs that were there, and were sent again."""
@@ -280,7 +282,7 @@ class Story(NamedTuple):
     """What is not whole, or not there, at the end."""
 
 
-GOOD: Final = Story(True, [], {}, True, set(), [])
+GOOD: Final = Story(True, [], {}, 0, True, set(), [])
 
 
 async def live(stock: MemoryStorage, point: Point, how: str, *, of_plan: bool) -> Story:
@@ -300,6 +302,7 @@ async def live(stock: MemoryStorage, point: Point, how: str, *, of_plan: bool) -
                 if name not in {old.get(key), wanted.get(key)}
             }
             broken, committed = audit.broken(there), audit.held(there, DIGESTS)
+            open_sessions = s.destination.open_sessions if how != "killed" else 0
             s.revive()
             account = await apply(s, saved)
             await s.quiet()
@@ -307,7 +310,7 @@ async def live(stock: MemoryStorage, point: Point, how: str, *, of_plan: bool) -
             left = audit.broken(there) + [
                 f"{key}" for key in wanted if audit.tags(there).get(key) != wanted[key]
             ]
-        return Story(reached, broken, strange, account.complete, again, left)
+        return Story(reached, broken, strange, open_sessions, account.complete, again, left)
 
 
 async def _ended(s: Site, how: str, saved: Plan | None) -> bool:
@@ -390,7 +393,10 @@ EXITS: Final = {signal.SIGKILL: {-signal.SIGKILL}, signal.SIGINT: {130, 0}}
 async def test_a_real_process(
     stock: MemoryStorage, tmp_path: Path, moment: Moment, number: signal.Signals
 ) -> None:
-    """A process that gets a real signal leaves nothing broken, and the next one ends it and repeats no blob."""
+    """A process that gets a real signal leaves nothing broken, and the next one ends it and repeats no blob.
+
+    Unless it is killed it leaves no upload session open either.
+    """
     command = Command(tmp_path)
     wire = Tripwire(moment, number)
     async with RegistryServer(stock) as source, RegistryServer(MemoryStorage(), faults=wire) as destination:
@@ -401,6 +407,7 @@ async def test_a_real_process(
         first = await end(process)
         await s.quiet()
         broken, committed = audit.broken(destination.storage), audit.held(destination.storage, DIGESTS)
+        open_sessions = destination.open_sessions if number != signal.SIGKILL else 0
         destination.log.clear()
 
         second = await command.run("apply", *options)
@@ -408,4 +415,4 @@ async def test_a_real_process(
         again = {request.name for request in destination.log.select(Operation.PUT_BLOB)} & committed
         there = audit.tags(destination.storage) == audit.tags(stock), audit.broken(destination.storage)
         assert first.code in EXITS[number], first.err
-        assert ([], 0, set(), (True, [])) == (broken, second.code, again, there), second.err
+        assert ([], 0, 0, set(), (True, [])) == (broken, open_sessions, second.code, again, there), second.err
