@@ -52,6 +52,8 @@ LAYERS: Final = {
     "soundness": _room(4, "graph plan"),
     "cost": _room(4, "graph plan"),
     "verify": _room(5, "closure discover"),
+    "lookup": _room(4, "graph plan"),
+    "explain": _room(5, "graph plan cost lookup"),
     "saved": _room(5, "graph bill plan soundness"),
     "staleness": _room(4, "graph evidence plan"),
     "account": _room(4, "plan"),
@@ -127,7 +129,7 @@ LAYERS: Final = {
         " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
-    "report": _room(6, "graph bill plan account cost verify"),
+    "report": _room(6, "graph bill plan account cost explain verify"),
     "cli": _room(10, "*"),
     "__main__": _room(11, "cli"),
 }

@@ -49,6 +49,14 @@ DOT for review, or JSON. Writes to no registry.
 
 Example: mmgraph graph specs.json --collapse | dot -Tsvg -o graph.svg
 """
+_EXPLAIN: Final = """Say why apply would do what it does about a tag or digest.
+
+The action and its reason, where that is known from, who needs it, what could
+not be done if it failed, and the bytes that would not move without it. Writes
+to no registry.
+
+Example: mmgraph explain team/app:v1 specs.json
+"""
 _SERVE: Final = """Serve a registry, over a directory or memory.
 
 It speaks plain HTTP and asks nobody who they are, so keep it on loopback. The first line of its output is
@@ -58,7 +66,7 @@ Example: mmgraph serve images --listen 127.0.0.1:5000
 """
 _SCHEMA: Final = """Print JSON schemas.
 
-Of copy specs, saved plans, or the graph as JSON (JSON Schema 2020-12).
+Of copy specs, saved plans, and what commands print as JSON (JSON Schema 2020-12).
 
 Example: mmgraph schema specs > specs.schema.json
 """
@@ -85,9 +93,10 @@ _COMMANDS: Final = (
     ("plan", "[SPECS... | PLAN]", _PLAN),
     ("apply", "[SPECS... | PLAN]", _APPLY),
     ("graph", "[SPECS... | PLAN]", _GRAPH),
+    ("explain", "NAME|DIGEST [SPECS... | PLAN]", _EXPLAIN),
     ("verify", "[SPECS...]", _VERIFY),
     ("serve", "[DIR]", _SERVE),
-    ("schema", "[specs | plan | graph]", _SCHEMA),
+    ("schema", "[specs | plan | graph | explanation]", _SCHEMA),
 )
 _EVERYWHERE: Final = Group("Everywhere", sort_key=9)
 

@@ -7,7 +7,8 @@ from cyclopts import Parameter
 
 def schema(
     what: Annotated[
-        Literal["specs", "plan", "graph"], Parameter(metavar="WHAT", help="Which document.")
+        Literal["specs", "plan", "graph", "explanation"],
+        Parameter(metavar="WHAT", help="Which document."),
     ] = "specs",
     /,
 ) -> int:
@@ -16,8 +17,14 @@ def schema(
 
     from mmgraph import saved, specs
     from mmgraph.cli.output import emit
-    from mmgraph.report import graph_json
+    from mmgraph.report import explanation_json, graph_json
 
-    made = {"specs": specs.schema, "plan": saved.schema, "graph": graph_json.schema}[what]()
+    schemas = {
+        "specs": specs.schema,
+        "plan": saved.schema,
+        "graph": graph_json.schema,
+        "explanation": explanation_json.schema,
+    }
+    made = schemas[what]()
     emit(json.dumps(made, indent=2) + "\n")
     return 0

@@ -1,0 +1,76 @@
+"""``mmgraph explain``: why the plan does what it does about one tag, manifest or blob."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from mmgraph.cli import DONE
+from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, SpecsOrPlan
+
+if TYPE_CHECKING:
+    from mmgraph.plan import Plan
+
+
+def explain(
+    name: Annotated[
+        str,
+        Parameter(
+            metavar="NAME|DIGEST",
+            help="A destination as --only takes it, or a digest, of which six digits will do: team/app:v1,"
+            " 3f853d, team/app@sha256:3f853d.",
+        ),
+    ],
+    /,
+    *specs: SpecsOrPlan,
+    format: Annotated[  # noqa: A002
+        Literal["text", "json"], Parameter(help="How the result looks.")
+    ] = "text",
+    selection: Selection = ALL,
+    network: Network = NETWORK,
+    look: Look = LOOK,
+) -> int:
+    """Explain what a plan, made now or saved, does about what ``name`` means."""
+    from mmgraph.cli.inputs import load
+    from mmgraph.cli.interrupt import Interrupts, run
+    from mmgraph.cli.output import say
+    from mmgraph.cli.session import open_session
+    from mmgraph.plan import Plan, Result
+    from mmgraph.report.words import number
+
+    chosen = load(specs, selection)
+
+    async def work(_: Interrupts) -> int:
+        if isinstance(chosen, Plan):
+            made = chosen
+        else:
+            async with open_session(network, look.color) as session:
+                made, _looks = await session.compile(
+                    chosen, exact=True, require_platforms=selection.require_platforms
+                )
+        _print(made, name, format, look)
+        if failed := made.count(Result.FAILED):
+            verb = "is" if failed == 1 else "are"
+            say(f"{number(failed, 'spec')} of the set cannot be planned, and {verb} not counted here")
+        return DONE
+
+    return run(work)
+
+
+def _print(made: "Plan", name: str, form: str, look: Look) -> None:
+    import sys
+
+    from mmgraph.cli.output import emit, wants_colour, width
+    from mmgraph.explain import Explainer
+    from mmgraph.lookup import find
+
+    subjects = find(made, name)
+    explainer = Explainer(made)
+    explanations = [explainer.explain(subject) for subject in subjects]
+    if form == "json":
+        from mmgraph.report.explanation_json import explanation_json
+
+        emit(explanation_json(name, explanations).decode())
+        return
+    from mmgraph.report.explanation import explanation_text
+
+    emit(explanation_text(explanations, colour=wants_colour(sys.stdout, look.color), width=width()))

@@ -1,0 +1,212 @@
+"""Why a plan does what it does about one node, and what hangs on it: the answer to "explain", as values.
+
+Owns what is said of a node and the sentence for each kind of evidence. Pure; must not know how it is shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from mmgraph.cost import Costs
+from mmgraph.graph import Edge, Kind, Node
+from mmgraph.plan import Action, Goal, Plan, Result, Step, is_done
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mmgraph.lookup import Subject
+
+_LISTED: Final = re.compile(r"listed by (?P<digest>\S+), (?:which (?P<name>.+) names|the source)")
+_MOVED: Final = re.compile(r"names (?P<digest>\S+:\S+)")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Nodes of one kind with one action."""
+
+    kind: Kind
+    action: Action
+    count: int
+    bytes: int
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """All there is to say of one node; of a spec that is not in the graph, only what its goal says."""
+
+    goal: Goal | None
+    """The spec whose end the node is."""
+    node: Node | None
+    step: Step | None
+    evidence: str
+    """Where what is known of it comes from, as a sentence; parts of it may be foreign text."""
+    listed_by: tuple[Node, ...] = ()
+    """The manifests, indexes and tags that need it directly."""
+    needed_by: tuple[Goal, ...] = ()
+    """The specs that need it, also those that are unchanged."""
+    needs: tuple[Part, ...] = ()
+    """All that it needs, directly or not, each once."""
+    read_with: tuple[Node, ...] = ()
+    """Uploads to other registries that are fed by the same GET."""
+    landing: Node | None = None
+    """For a mount: the blob it is mounted from, where that is in the graph."""
+    mounts: tuple[Node, ...] = ()
+    """The blobs that are mounted from it."""
+    blocked: tuple[Goal, ...] = ()
+    """The specs that could not be done if it failed."""
+    rerouted: tuple[Node, ...] = ()
+    """The blobs that are to be mounted after it or what would be blocked: they would find another way."""
+    moved: int = 0
+    """Bytes that move for it: its own, and those of all that it needs, also where they are then mounted from."""
+    alone: int = 0
+    """Bytes that would not move if it, and every spec that needs it, were dropped."""
+    uncreated: bool = False
+    """Whether its repository is not there, at a registry that takes nothing before it has been created."""
+
+
+class Explainer:
+    """Explains the nodes of one plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._costs = Costs(plan)
+        self._uncreated = frozenset(plan.missing)
+        self._ends = {goal.node: place for place, goal in enumerate(plan.goals) if goal.node is not None}
+        self._places: dict[str, list[Node]] = {}
+        for node in plan.steps:
+            if node.kind is Kind.BLOB:
+                self._places.setdefault(node.name, []).append(node)
+
+    def explain(self, subject: Subject) -> Explanation:
+        """Return what there is to say of ``subject``."""
+        node, plan = subject.node, self._plan
+        if node is None:
+            return Explanation(subject.goal, None, None, self._without_node(subject.goal))
+        step = plan.steps[node]
+        above = plan.graph.dependants([node])
+        needed_by = self._goals({node, *above})
+        failing = {node, *above} if not is_done(step) else set()
+        blocked = tuple(g for g in needed_by if g.result is not Result.UNCHANGED) if failing else ()
+        needs = plan.graph.needs([node])
+        same = self._places[node.name] if node.kind is Kind.BLOB else []
+        landing = next((each for each in same if each.repository == step.mount_from), None)
+        return Explanation(
+            subject.goal,
+            node,
+            step,
+            self._evidence(node, step, landing),
+            tuple(then for then, edge in plan.graph.after(node) if edge is Edge.NEED),
+            needed_by,
+            tuple(self._parts(needs)),
+            tuple(other for other in same if self._is_fed_with(node, other)),
+            landing,
+            tuple(other for other in same if plan.steps[other].mount_from == node.repository),
+            blocked,
+            tuple(self._rerouted(failing)),
+            sum(plan.steps[each].size for each in {node, *needs} if self._moves(each)),
+            self._costs.of(node),
+            node.repository in self._uncreated,
+        )
+
+    def _goals(self, nodes: Iterable[Node]) -> tuple[Goal, ...]:
+        places = sorted(self._ends[node] for node in nodes if node in self._ends)
+        return tuple(self._plan.goals[place] for place in places)
+
+    def _is_upload(self, node: Node) -> bool:
+        return self._plan.steps[node].action is Action.UPLOAD
+
+    def _moves(self, node: Node) -> bool:
+        """Whether its bytes are sent to its registry, be it to another repository that it is then mounted from."""
+        if node.kind is not Kind.BLOB or is_done(self._plan.steps[node]):
+            return False
+        registry = node.repository.registry
+        return any(o.repository.registry == registry and self._is_upload(o) for o in self._places[node.name])
+
+    def _is_fed_with(self, node: Node, other: Node) -> bool:
+        return other != node and self._is_upload(node) and self._is_upload(other)
+
+    def _parts(self, nodes: Iterable[Node]) -> Iterator[Part]:
+        counts: Counter[tuple[Kind, Action]] = Counter()
+        sizes: Counter[tuple[Kind, Action]] = Counter()
+        for node in nodes:
+            step = self._plan.steps[node]
+            counts[node.kind, step.action] += 1
+            sizes[node.kind, step.action] += step.size
+        kinds, actions = list(Kind), list(Action)
+        for kind, action in sorted(counts, key=lambda of: (-kinds.index(of[0]), -actions.index(of[1]))):
+            yield Part(kind, action, counts[kind, action], sizes[kind, action])
+
+    def _rerouted(self, failing: set[Node]) -> Iterator[Node]:
+        """The mounts that wait for what fails: their edges order, and do not require."""
+        for node in sorted(failing):
+            for then, edge in self._plan.graph.after(node):
+                if edge is Edge.MOUNT and then not in failing:
+                    yield then  # once: a blob has one place to be mounted from
+
+    # Evidence, in sentences
+
+    def _without_node(self, goal: Goal | None) -> str:
+        if goal is None or goal.result is Result.FAILED:
+            return "It could not be read what it shall be, so it is not in the graph."
+        return "It was found there under its own digest (HEAD), and what it consists of was not read."
+
+    def _evidence(self, node: Node, step: Step, landing: Node | None) -> str:
+        if step.action is Action.MOUNT:
+            return self._of_mount(node, step, landing)
+        if step.action is Action.PRESENT:
+            return f"It is there: {_of_present(node, step)}."
+        if node.kind is Kind.TAG:
+            return _of_tag(step)
+        sentence = {
+            "absent": f"It is not there: the registry was asked for it (HEAD) in {node.repository.path} and said so.",
+            "repository absent": f"It is not there: the list of tags of {node.repository.path} answers 404, so the"
+            " repository is taken to hold nothing.",
+            "not known": f"Nothing that was read says that {node.repository.path} holds it, and it was not asked for;"
+            " the registry says so when it is sent.",
+            "parts of it are missing": "Something lists it there, but parts of it are missing, so the registry cannot"
+            " have it whole.",
+        }.get(step.reason, f"The plan says: {step.reason}.")
+        if step.action is Action.UPLOAD:
+            return f"{sentence} No other repository of {node.repository.registry} is known to hold it."
+        return sentence
+
+    def _of_mount(self, node: Node, step: Step, landing: Node | None) -> str:
+        place, path = step.mount_from, node.repository.path
+        if landing is None:
+            return f"{place} was found to hold it when the plan was made, and {path} was not."
+        known = self._plan.steps[landing]
+        if known.action is Action.PRESENT:
+            return f"{path} is not known to hold it, and {place} is: {_of_present(landing, known)}."
+        return f"Nobody at {node.repository.registry} is known to hold it. It lands in {place} first."
+
+
+def _of_present(node: Node, step: Step) -> str:
+    """How it is known that a blob or manifest is there."""
+    path = node.repository.path
+    if step.reason == "found by HEAD":
+        return f"the registry was asked for it (HEAD) in {path}, and has it"
+    found = _LISTED.fullmatch(step.reason)
+    if found is None:
+        return f"the plan says, {step.reason}"
+    digest, name = found["digest"], found["name"]
+    if name is None:
+        return f"{path} is a source of the set too, and {digest} there lists it"
+    if name == "the set":
+        return f"{digest} was found in {path} under its own digest (HEAD), and what it lists with it"
+    if node.name.startswith(digest):
+        return f"{name} of {path} names it (HEAD)"
+    return f"{name} of {path} names {digest} (HEAD), which lists it"
+
+
+def _of_tag(step: Step) -> str:
+    if step.reason == "names it already":
+        return f"The tag was looked at (HEAD), and names {step.target} already."
+    if step.reason == "absent":
+        return f"The tag was looked at (HEAD): there is none of that name. It shall name {step.target}."
+    if step.reason == "names it, and parts of it are missing":
+        return f"The tag was looked at (HEAD), and names {step.target}, parts of which are missing."
+    if _MOVED.fullmatch(step.reason):
+        return f"The tag was looked at (HEAD), and names {step.old}. It shall name {step.target}."
+    return f"The plan says: {step.reason}."

@@ -1,0 +1,99 @@
+"""mmgraph explain: of specs and saved plans, what is said where nothing is meant, exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmgraph.cli import main
+from mmgraph.closure import Unread
+from mmgraph.plan import Planner
+from mmgraph.saved import write
+from tests.support.command import Command
+from tests.support.making import Bench, digest, manifest, spec
+from tests.support.mirror import pair
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Save a plan of two specs, one of which has failed, and go to where it is."""
+    monkeypatch.chdir(tmp_path)
+    image = manifest("config", "layer", "other")
+    bench = Bench(image)
+    bench.want("a:1", "tool:2", image)
+    planner = Planner(bench.evidence, bench.documents)
+    planner.add(bench.images[0])
+    planner.fail(Unread(spec("gone:1", "gone:1"), "no such \x1b[31mtag"))
+    Path("x.plan").write_bytes(write(planner.finish(), "test"))
+    return "x.plan"
+
+
+def test_a_tag_of_a_saved_plan(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """No registry is asked; what could not be planned is told, and is no failure of the answer."""
+    code = main(["explain", "tool:2", plan])
+    out, err = capsys.readouterr()
+    assert (0, True) == (
+        code,
+        out.startswith("tag dst.example/tool:2\n  action:    create: the tag is new\n"),
+    )
+    assert "mmgraph: 1 spec of the set cannot be planned, and is not counted here\n" == err
+
+
+def test_a_digest_cut_to_six_digits(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As git takes them."""
+    code = main(["explain", digest("layer").hex[:6], plan])
+    assert (0, True) == (
+        code,
+        capsys.readouterr().out.startswith(f"blob dst.example/tool@{digest('layer')}\n"),
+    )
+
+
+def test_a_spec_that_failed(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its cause is the answer, without its controls."""
+    code = main(["explain", "gone:1", plan])
+    assert (0, True) == (code, r"failed: no such \x1b[31mtag" in capsys.readouterr().out)
+
+
+def test_json_has_an_entry_for_each_node(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the name that was asked for."""
+    code = main(["explain", "*:*", plan, "--format", "json"])
+    document = json.loads(capsys.readouterr().out)
+    found = [entry.get("id", entry["spec"]["dst"]) for entry in document["explanations"]]
+    assert (0, "*:*", ["tag dst.example/tool:2", "dst.example/gone:1"]) == (code, document["name"], found)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tol:2", 'no destination is named "tol:2", and it is no digest; near it are dst.example/tool:2'),
+        ("0123456", 'nothing in the plan is named "0123456"'),
+        ("sha256:0", "is too short for a digest"),
+        ("user:secret@registry.example/x", 'no destination is named "…@registry.example/x"'),
+        ("", 'no destination is named ""'),
+    ],
+)
+def test_what_means_nothing_exits_1(
+    plan: str, name: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With what is near, and without what may be a password."""
+    code = main(["explain", name, plan])
+    out, err = capsys.readouterr()
+    assert (1, "", True, False) == (code, out, message in err, "secret" in err), err
+
+
+def test_a_name_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without one there is nothing to explain."""
+    code = main(["explain"])
+    assert (1, True) == (code, "NAME requires an argument" in capsys.readouterr().err)
+
+
+async def test_specs_are_planned_and_explained(tmp_path: Path) -> None:
+    """What the destination holds is asked for, and nothing is written."""
+    async with pair() as made:
+        made.make.image("app", b"layer", tags=("1",))
+        command = Command(tmp_path)
+        command.write("specs.json", made.spec("app:1"))
+        done = await command.run("explain", "app:1")
+        written = [each for each in made.destination.log if each.method not in ("GET", "HEAD")]
+    told = "1 manifest put (414 B), 2 blobs upload (7 B)"
+    assert (0, [], True) == (done.code, written, told in done.out), done.out

@@ -1,0 +1,273 @@
+"""What is said of a node: evidence in sentences, who needs it, what hangs on it, what it costs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from mmgraph.closure import Unread
+from mmgraph.cost import Costs
+from mmgraph.explain import Explainer, Explanation
+from mmgraph.graph import Edge, Kind
+from mmgraph.lookup import Subject, find
+from mmgraph.plan import Plan, Planner, Result, is_done
+from tests.golden.example import digest_of, example
+from tests.support.making import Bench, digest, index, manifest, spec
+from tests.test_properties import LAWS, Setting, planned, plannings
+
+SIZE = 10
+
+
+def explained(plan: Plan, name: str) -> Explanation:
+    """Explain the one thing that ``name`` means."""
+    (subject,) = find(plan, name)
+    return Explainer(plan).explain(subject)
+
+
+def names(explanation: Explanation) -> list[str]:
+    """The tags of those that need it."""
+    return [str(goal.spec.destination.tag) for goal in explanation.needed_by]
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """Plan the example once."""
+    return example()
+
+
+@pytest.mark.parametrize(
+    ("name", "evidence"),
+    [
+        ("app:1.0", "The tag was looked at (HEAD), and names sha256:efeb49bce50e4f063a76"),
+        (
+            "library/app:1.1",
+            "The tag was looked at (HEAD): there is none of that name. It shall name sha256:c4fb",
+        ),
+        ("app:latest", "f063a767d8896d61322457f6f7f610aaaf3008f83a8fabb9a70. It shall name sha256:c4fbebf9"),
+        ("gone:1", "It could not be read what it shall be, so it is not in the graph."),
+        ("library/app@efeb49bce5", "It is there: 1.0 of library/app names it (HEAD)."),
+        (
+            f"library/app@{digest_of('base linux/amd64')}",
+            "It is there: 1.0 of library/app names sha256:efeb49bce50e (HEAD), which lists it.",
+        ),
+        (
+            f"team/tool@{digest_of('base linux/amd64')}",
+            "team/tool is not known to hold it, and mirror.example.com/library/app is: 1.0 of library/app names",
+        ),
+        (
+            f"team/tool@{digest_of('base linux/arm64')}",
+            "Nobody at mirror.example.com is known to hold it. It lands in mirror.example.com/library/app first.",
+        ),
+        (
+            f"team/tool@{digest_of('certificates')}",
+            "mirror.example.com/lib/base was found to hold it when the plan was made, and team/tool was not.",
+        ),
+        (
+            f"library/app@{digest_of('base linux/arm64')}",
+            "it was not asked for; the registry says so when it is sent. No other repository of mirror.example.com is",
+        ),
+        (
+            f"backup.example.com:5000/app@{digest_of('base linux/arm64')}",
+            "It is not there: the list of tags of app answers 404, so the repository is taken to hold nothing.",
+        ),
+    ],
+)
+def test_the_evidence_is_a_sentence(plan: Plan, name: str, evidence: str) -> None:
+    """Where what is known of a node comes from is said in words that stand alone."""
+    assert evidence in explained(plan, name).evidence
+
+
+@pytest.mark.parametrize(
+    ("reason", "evidence"),
+    [
+        ("found by HEAD", "It is there: the registry was asked for it (HEAD) in a, and has it."),
+        (
+            "listed by sha256:123, the source",
+            "It is there: a is a source of the set too, and sha256:123 there lists it.",
+        ),
+        (
+            "listed by sha256:123, which the set names",
+            "It is there: sha256:123 was found in a under its own digest",
+        ),
+        ("a dream", "It is there: the plan says, a dream."),
+    ],
+)
+def test_other_evidence_of_what_is_there(reason: str, evidence: str) -> None:
+    """By what was asked, by a source, and by what is no planner's word."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want("a:1", "a:1", image)
+    bench.evidence.hold(bench.images[0].spec.destination.repository, digest("layer"), reason)
+    assert explained(bench.plan(), digest("layer")).evidence.startswith(evidence)
+
+
+def test_what_was_asked_for_and_is_not_there() -> None:
+    """The registry's own no."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want("a:1", "a:1", image)
+    bench.evidence.lack(bench.images[0].spec.destination.repository, digest("layer"))
+    expected = "It is not there: the registry was asked for it (HEAD) in a and said so."
+    assert explained(bench.plan(), digest("layer")).evidence.startswith(expected)
+
+
+def test_a_manifest_without_its_parts() -> None:
+    """It was listed, and yet is put again."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want("a:1", "a:1", image, now=image)
+    bench.evidence.hold(bench.images[0].spec.destination.repository, image.digest, "found by HEAD")
+    plan = bench.plan()
+    found = [explained(plan, image.digest).evidence, explained(plan, "a:1").evidence]
+    assert [
+        "Something lists it there, but parts of it are missing, so the registry cannot have it whole.",
+        f"The tag was looked at (HEAD), and names {image.digest}, parts of which are missing.",
+    ] == found
+
+
+def test_an_unchanged_destination_that_was_not_read() -> None:
+    """A digest that is there needs no node, and there is something to say of it."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want(f"a@{image.digest}", f"a@{image.digest}", image)
+    planner = Planner(bench.evidence, bench.documents)
+    planner.add(bench.images[0], closure=False)
+    expected = "It was found there under its own digest (HEAD), and what it consists of was not read."
+    assert expected == explained(planner.finish(), str(bench.images[0].spec.destination)).evidence
+
+
+def shared() -> Plan:
+    """Two tags of one repository and one of another, all with one base; and another registry."""
+    one, two = manifest("config1", "base", "own1"), manifest("config2", "base")
+    bench = Bench(one, two)
+    bench.want("a:1", "a:1", one)
+    bench.want("a:2", "a:2", two)
+    bench.want("a:2", "b:3", two)
+    bench.want("a:2", "other.example/c:4", two)
+    return bench.plan()
+
+
+def test_who_needs_a_shared_blob() -> None:
+    """The specs of its repository, and directly the manifests that list it."""
+    found = explained(shared(), f"dst.example/a@{digest('base')}")
+    assert (["1", "2"], [Kind.MANIFEST] * 2) == (names(found), [node.kind for node in found.listed_by])
+
+
+def test_a_landing_knows_who_mounts_from_it() -> None:
+    """The other repository of its registry, which would find another way if it failed."""
+    found = explained(shared(), f"dst.example/a@{digest('base')}")
+    place = [f"dst.example/b@{digest('base')}"]
+    assert (place, place) == ([str(n) for n in found.mounts], [str(n) for n in found.rerouted])
+
+
+def test_a_mount_knows_its_landing() -> None:
+    """The blob that it waits for; whoever needs only the mount is not blocked by that."""
+    plan = shared()
+    found = explained(plan, f"dst.example/b@{digest('base')}")
+    landing = explained(plan, f"dst.example/a@{digest('base')}")
+    assert (landing.node, ["1", "2"]) == (
+        found.landing,
+        [str(g.spec.destination.tag) for g in landing.blocked],
+    )
+
+
+def test_one_get_feeds_several_registries() -> None:
+    """An upload knows those that are read with it."""
+    found = explained(shared(), f"dst.example/a@{digest('base')}")
+    assert [f"other.example/c@{digest('base')}"] == [str(node) for node in found.read_with]
+
+
+def test_what_a_tag_needs_is_counted_by_kind_and_action() -> None:
+    """With bytes; outer kinds first."""
+    found = explained(shared(), "b:3")
+    expected = [("manifest", "put", 1), ("blob", "mount", 2)]
+    assert expected == [(part.kind, part.action, part.count) for part in found.needs]
+
+
+def test_what_a_node_costs() -> None:
+    """A tag alone, and what moves for it, be it mounted; a blob with all that falls with it."""
+    plan = shared()
+    found = [explained(plan, name) for name in ("a:1", "b:3", f"dst.example/a@{digest('config1')}")]
+    assert [(3 * SIZE, 2 * SIZE), (2 * SIZE, 0), (SIZE, 2 * SIZE)] == [
+        (each.moved, each.alone) for each in found
+    ]
+
+
+def test_where_a_mount_waits_for_a_manifest_it_is_rerouted_with_it() -> None:
+    """ECR mounts what a committed manifest refers to: when that manifest fails, so does the order to wait for it."""
+    one, two = manifest("config1", "base"), manifest("config2", "base")
+    bench = Bench(one, two, committed_only=["dst.example"])
+    bench.want("a:1", "a:1", one)
+    bench.want("a:2", "b:2", two)
+    found = explained(bench.plan(), f"a@{digest('config1')}")
+    assert [f"dst.example/b@{digest('base')}"] == [str(node) for node in found.rerouted]
+
+
+def test_what_is_done_blocks_nobody() -> None:
+    """Nothing is sent for it, so nothing can fail."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want("a:1", "a:1", image)
+    bench.evidence.hold(bench.images[0].spec.destination.repository, digest("layer"), "found by HEAD")
+    found = explained(bench.plan(), digest("layer"))
+    assert (["1"], (), ()) == (names(found), found.blocked, found.rerouted)
+
+
+def test_a_failed_spec_is_its_cause() -> None:
+    """It has no node, and needs nothing."""
+    planner = Planner(Bench().evidence, {})
+    planner.fail(Unread(spec("gone:1", "gone:1"), "no such tag"))
+    found = explained(planner.finish(), "gone:1")
+    assert found.goal is not None
+    assert ("no such tag", None, ()) == (found.goal.cause, found.node, found.needs)
+
+
+def test_a_platform_is_known_by_its_label() -> None:
+    """The manifest of an index says which platform it is."""
+    one, two = manifest("config1"), manifest("config2")
+    whole = index({"linux/amd64": one, "linux/arm64": two})
+    bench = Bench(one, two, whole)
+    bench.want("a:1", "a:1", whole)
+    found = explained(bench.plan(), two.digest)
+    assert found.step is not None
+    assert "linux/arm64" == found.step.label
+
+
+@LAWS
+@given(plannings())
+def test_explanations_agree_with_the_graph_and_the_costs(given: Setting) -> None:
+    """Of every node: who needs it, what falls with it, its cost; mounts and landings point at each other."""
+    plan = planned(given)
+    explainer, costs = Explainer(plan), Costs(plan)
+    found = {node: explainer.explain(Subject(node)) for node in plan.steps}
+
+    for node, each in found.items():
+        reach = plan.graph.dependants([node]) | {node}
+        needed_by = [goal for goal in plan.goals if goal.node in reach]
+        assert needed_by == list(each.needed_by)
+        assert (costs.of(node), each.evidence.isprintable()) == (each.alone, True)
+        failing = [goal for goal in needed_by if goal.result is not Result.UNCHANGED]
+        assert ([] if is_done(plan.steps[node]) else failing) == list(each.blocked)
+        assert plan.graph.needs([node]) == set() or sum(part.count for part in each.needs) == len(
+            plan.graph.needs([node])
+        )
+        for mount in each.mounts:
+            assert node == found[mount].landing
+        for mount in each.rerouted:
+            waits = {first for first, edge in plan.graph.before(mount) if edge is Edge.MOUNT}
+            assert waits <= reach
+            assert mount not in reach
+
+
+@LAWS
+@given(plannings())
+def test_a_tag_costs_what_the_costs_say(given: Setting) -> None:
+    """What moves for a goal, and what would not without it, is one number wherever it is asked for."""
+    plan = planned(given)
+    explainer, costs = Explainer(plan), Costs(plan)
+
+    found = [explainer.explain(Subject(goal.node, goal)) for goal in plan.goals]
+    tags = [place for place, goal in enumerate(plan.goals) if goal.node and goal.node.kind is Kind.TAG]
+    assert [(costs.moved[place], costs.alone[place]) for place in tags] == [
+        (found[place].moved, found[place].alone) for place in tags
+    ]
