@@ -43,9 +43,7 @@ def unmet(rules: Rules, change: Change, closure: Sequence[Document]) -> tuple[Vi
     return tuple(found)
 
 
-def lost_platforms(
-    old: Digest, root: Digest, documents: Mapping[Digest, Document]
-) -> tuple[Platform, ...] | None:
+def lost_platforms(old: Digest, root: Digest, documents: Mapping[Digest, Document]) -> tuple[str, ...] | None:
     """The platforms that ``old`` lists and ``root`` does not; None where what ``old`` lists is not known.
 
     A manifest lists none. Of a Windows version the revision does not count: an image for another revision of the same
@@ -53,7 +51,7 @@ def lost_platforms(
     """
     before = _listed(old, documents)
     after = _listed(root, documents) or frozenset()
-    return None if before is None else tuple(sorted(before - after))
+    return None if before is None else tuple(sorted(map(str, before - after)))
 
 
 def _listed(root: Digest, documents: Mapping[Digest, Document]) -> frozenset[Platform] | None:

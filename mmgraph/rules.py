@@ -60,7 +60,7 @@ class Change(msgspec.Struct, frozen=True):
     """What the destination shall name."""
     old: Digest | None = None
     """What it names now."""
-    lost: tuple[Platform, ...] | None = ()
+    lost: tuple[str, ...] | None = ()
     """Platforms that it lists now and would not then; None where that is not known."""
 
 
