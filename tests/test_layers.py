@@ -120,10 +120,15 @@ LAYERS: Final = {
         "registry.guard registry.wire registry.bodies registry.chunks registry.retries registry.connection"
         " registry.policy registry.refusals",
     ),
+    "registry.repositories": _room(3, "registry.wire registry.programs"),
+    "registry.puts": _room(
+        7,
+        "registry.guard registry.wire registry.connection registry.refusals",
+    ),
     "registry.client": _room(
         9,
-        "registry.guard registry.chunks registry.uploads registry.wire registry.credentials registry.auth"
-        " registry.gate registry.bodies"
+        "registry.repositories registry.puts registry.blame registry.chunks registry.uploads"
+        " registry.guard registry.wire registry.credentials registry.auth registry.gate registry.bodies"
         " registry.retries registry.connection registry.trace"
         " registry.policy registry.refusals registry.quota registry.origins registry.tls registry.proxies"
         " registry.sessions",

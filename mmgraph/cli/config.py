@@ -19,6 +19,8 @@ NAME: Final = "mmgraph.toml"
 _LIMIT: Final = 1 << 20
 _SWITCHES: Final = ("anonymous", "plain-http", "mount-after-manifest", "insecure")
 _HOSTS: Final = ("trust-realm", "trust-upload-host")
+_NO_OPTION: Final = "create-repository"
+"""What a registry's table can hold and no flag can say; read by ``cli.creation``."""
 _VALUES: Final[dict[str, tuple[str, type | tuple[type, ...], str]]] = {
     "ca": ("registry-ca", str, "a file"),
     "jobs": ("registry-jobs", int, "a number"),
@@ -101,6 +103,8 @@ def _of_registries(tables: Any) -> dict[str, list[str]]:
     for name, table in tables.items():
         Registry.parse(name)
         for key, value in table.items():
+            if key == _NO_OPTION:
+                continue
             option, entries = _of_registry(name, key, value)
             found.setdefault(option, []).extend(entries)
     return found
@@ -121,7 +125,7 @@ def _of_registry(name: str, key: str, value: Any) -> tuple[str, list[str]]:
         if not isinstance(value, kind) or isinstance(value, bool):
             raise SpecError(f"{NAME}: {key} of {quote(name)} is {words}")
         return option, [f"{name}={value}"]
-    known = ", ".join((*_SWITCHES, *_HOSTS, *_VALUES))
+    known = ", ".join((*_SWITCHES, *_HOSTS, *_VALUES, _NO_OPTION))
     raise SpecError(f"{NAME}: {quote(key)} cannot be said of a registry: {known} can")
 
 

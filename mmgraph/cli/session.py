@@ -3,13 +3,14 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from mmgraph.cache import DiskCache, MemoryCache, default_path
+from mmgraph.cli.creation import commands
 from mmgraph.cli.options import Colour, Network
 from mmgraph.cli.output import say, wants_colour
 from mmgraph.cli.routes import allowances, chunks, routes
@@ -17,10 +18,12 @@ from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
 from mmgraph.events import Event, Notice
+from mmgraph.names import Registry
 from mmgraph.plan import Plan
 from mmgraph.quirks import Quirk, Quirks
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
+from mmgraph.registry.repositories import Command, Repositories
 from mmgraph.registry.trace import Exchange, TraceFile
 from mmgraph.report.lines import Lines
 from mmgraph.report.terminal import animated
@@ -54,6 +57,8 @@ class Session:
     clock: Clock
     view: View
     credentials: Credentials
+    creators: Mapping[Registry, Command]
+    """What creates repositories."""
 
     def warn(self, message: str) -> None:
         """Tell what a person should know."""
@@ -76,6 +81,11 @@ class Session:
             repair=repair,
             require_platforms=require_platforms,
             committed_only={each for each in registries if quirks.has(each, Quirk.MOUNTS_COMMITTED)},
+            repository_first={
+                each
+                for each in registries
+                if each in self.creators or quirks.has(each, Quirk.REPOSITORY_FIRST)
+            },
         )
         return await compiler.plan(), compiler.evidence.looks
 
@@ -85,6 +95,7 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
     """Open connections, the cache and the view of progress; all are closed at the end."""
     if network.authfile is not None and not network.authfile.exists():  # a pipe will do
         raise SpecError(f"--authfile {network.authfile}: there is no such file")
+    creators = commands()
     clock = SystemClock()
     async with _open_view(clock, colour, network.verbose) as view, AsyncExitStack() as stack:
 
@@ -115,13 +126,14 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
             quirks=Quirks(
                 {Quirk.MOUNTS_COMMITTED: network.committed_only()}, lambda learned: warn(str(learned))
             ),
+            repositories=Repositories(creators, os.environ, clock, warn),
         )
         for registry in sorted(network.unchecked()):
             warn(f"the certificate of {registry} is not checked (--insecure)")
         cache = MemoryCache() if network.no_cache else DiskCache(default_path(os.environ), warn)
         try:
             async with client:
-                yield Session(network, client, cache, clock, view, credentials)
+                yield Session(network, client, cache, clock, view, credentials, creators)
         finally:
             if isinstance(cache, DiskCache):
                 cache.close()

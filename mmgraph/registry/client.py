@@ -15,17 +15,16 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from mmgraph.clock import within
-from mmgraph.errors import ContentError, InternalError, MmgraphError, RegistryError
-from mmgraph.oci import digest_of
+from mmgraph.errors import InternalError, MmgraphError, RegistryError
 from mmgraph.quirks import Quirk, Quirks
-from mmgraph.registry import wire
+from mmgraph.registry import blame, wire
 from mmgraph.registry.bodies import Answer, Download
 from mmgraph.registry.chunks import Chunks
 from mmgraph.registry.connection import Call, Connections
 from mmgraph.registry.gate import Gate, PausedError, Ticket
-from mmgraph.registry.guard import LandedError, TagGuard
 from mmgraph.registry.policy import MAX_WAIT
 from mmgraph.registry.proxies import Proxies
+from mmgraph.registry.puts import Puts
 from mmgraph.registry.refusals import (
     OtherBytesError,
     opened,
@@ -33,6 +32,7 @@ from mmgraph.registry.refusals import (
     refuse_other_bytes,
     refused,
 )
+from mmgraph.registry.repositories import Repositories
 from mmgraph.registry.retries import Request
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
@@ -71,8 +71,9 @@ class Client:
     ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the registries spoken to
     without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
     ``routes`` how hosts are reached: by default with the system's trust, without proxies; ``quirks`` what differs at
-    single registries: by default what the table knows of their hosts; ``chunks`` the bytes of the chunks in which a
-    registry is sent blobs: by default they go whole. Raises ``SpecError`` for a registry that takes none.
+    single registries: by default what the table knows of their hosts; ``repositories`` creates those that must be;
+    ``chunks`` the bytes of the chunks in which a registry is sent blobs: by default they go whole. Raises
+    ``SpecError`` for a registry that takes none.
     """
 
     def __init__(
@@ -89,9 +90,11 @@ class Client:
         routes: Routes | None = None,
         heard: Heard | None = None,
         quirks: Quirks | None = None,
+        repositories: Repositories | None = None,
         chunks: Mapping[Registry, int] | None = None,
     ) -> None:
         self.quirks = quirks or Quirks(heard=lambda learned: warn(str(learned)))
+        self.repositories = repositories or Repositories({}, {}, clock, warn)
         self._warn = warn
         self._unclosed: list[Upload] = []
         self._clock = clock
@@ -107,6 +110,7 @@ class Client:
             quirks=self.quirks,
             heard=heard,
         )
+        self._puts = Puts(self._wire, clock, self.find, self.resolve)
         self._chunks = Chunks(self._wire, self._gate, self.quirks, chunks or {})
         self._uploads = Uploads(self._wire, self.quirks, self._chunks, self._holds, self._open, self.cancel)
 
@@ -121,6 +125,7 @@ class Client:
                 TimeoutError
             ):  # of all together: a registry that is silent now is so for each of them
                 await within(self._clock, _CANCEL_SECONDS, each(unclosed, self.cancel, _CANCELS))
+        await self.repositories.close()
         await self._gate.close()
         await self._wire.__aexit__(*exc)
 
@@ -211,7 +216,9 @@ class Client:
             answer = await self._wire.ask(call)
         except RegistryError:
             return None
-        return {200: True, 404: False}.get(answer.status)
+        there = {200: True, 404: False}.get(answer.status)
+        self.repositories.seen(repository, there)
+        return there
 
     async def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """See ``Destination.has_blob``.
@@ -316,6 +323,21 @@ class Client:
     ) -> Upload | None:
         """See ``Writer.start``."""
         self._wire.retrying.check(repository)
+        return await self.repositories.write(
+            repository, self._takes, lambda: self._start(repository, digest, mount_from)
+        )
+
+    async def _takes(self, repository: Repository) -> bool:
+        """Whether an upload may begin in ``repository``: one does, and is cancelled."""
+        try:
+            await self.cancel(await self._open(repository))
+        except MmgraphError:
+            return False
+        return True
+
+    async def _start(
+        self, repository: Repository, digest: Digest, mount_from: Repository | None
+    ) -> Upload | None:
         if mount_from is not None:
             try:
                 answer = await self._mount(Operation.POST_UPLOAD, repository, digest, mount_from)
@@ -374,40 +396,9 @@ class Client:
         old: Digest | None = None,
     ) -> None:
         """See ``Writer.put_manifest``."""
-        call = Call(
-            Operation.PUT_MANIFEST,
-            repository,
-            wire.manifest_path(repository, name),
-            wire.push_scopes(repository),
-            headers={"Content-Type": manifest.media_type},
-            data=manifest.raw,
+        await self.repositories.write(
+            repository, self._takes, lambda: self._puts.put(repository, name, digest, manifest, old)
         )
-
-        try:
-            # By digest it is the same bytes whoever puts them: repeated without a look.
-            if ":" in name:
-                answer = await self._wire.ask(call)
-            else:
-                guard = TagGuard(self.find, self._clock, repository, name, digest, old)
-                answer = await self._wire.ask(call, look=guard.look, before=guard.before)
-        except LandedError:
-            return
-        if ":" not in name and wire.immutable(answer.status, answer.said):
-            found_there = await self.find(repository, name)
-            if found_there is not None and found_there.digest == digest:
-                return  # somebody else was faster with the same bytes
-        if answer.status != 201:  # a web server that is no registry says 200 to everything
-            raise refused(answer)
-        named = wire.header_digest(answer.header("Docker-Content-Digest"))
-        if named is not None and digest_of(manifest.raw, named.algorithm) == named:
-            return
-        found, head = await self._head(repository, name)
-        if found is None and head.status not in (404, *_HEAD_DOES_NOT_TELL):
-            raise refused(head)
-        if found is None:
-            found = (await self._get(repository, name)).digest
-        if found != digest:
-            raise ContentError(f"{answer.shown}: put as {digest}, read back as {found}", status=201)
 
     async def _mount(
         self, operation: Operation, repository: Repository, digest: Digest, mount_from: Repository
@@ -423,8 +414,12 @@ class Client:
         path, scopes = wire.upload_path(repository), wire.push_scopes(repository)
         answer = await self._wire.ask(Call(Operation.POST_UPLOAD, repository, path, scopes), held=True)
         if answer.status != 202:
+            if answer.status == 404 and self.quirks.has(repository.registry, Quirk.REPOSITORY_FIRST):
+                answer.advice = blame.CREATE_FIRST
             error = refused(answer)
-            if answer.status in _NO_UPLOADS:
+            if answer.status in _NO_UPLOADS and not (
+                error.absent and self.repositories.may_create(repository)
+            ):
                 self._wire.retrying.refused(repository, error)
             raise error
         self._chunks.heard(repository.registry, answer)
