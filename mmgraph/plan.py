@@ -111,10 +111,18 @@ class Plan(msgspec.Struct, frozen=True):
     """Repositories that must be created before they are written to, and are not there; sorted."""
     violations: tuple[Violation, ...] = ()
     """Rules that the set breaks. A plan made from specs has failed goals for these; a saved one is judged as it is."""
+    unchecked: tuple[Registry, ...] = ()
+    """Registries of its specs that were read, or are to be written to, without checking their certificates; sorted."""
 
     def count(self, result: Result) -> int:
         """How many specs have that result."""
         return sum(goal.result is result for goal in self.goals)
+
+    @property
+    def registries(self) -> frozenset[Registry]:
+        """Where its specs read and write."""
+        places = (place for goal in self.goals for place in (goal.spec.source, goal.spec.destination))
+        return frozenset(place.repository.registry for place in places)
 
     @property
     def changes(self) -> bool:

@@ -6,9 +6,11 @@ Owns the format; what must hold for a plan to be carried out is soundness's. Ask
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from mmgraph.bill import Bill
 from mmgraph.errors import ContentError, InternalError, SpecError
@@ -112,6 +114,8 @@ class _Saved(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     bill: _Bill
     missing_repositories: tuple[str, ...] = ()
     """Names, for people: what creates them is the applying user's to say, and never the plan's."""
+    unchecked_certificates: tuple[str, ...] = ()
+    """Registries that the plan took at their word, for people: whom to believe is the applying user's to say."""
 
 
 class _Head(msgspec.Struct):
@@ -146,6 +150,7 @@ def write(plan: Plan, tool: str) -> bytes:
         ),
         bill=_write_bill(plan.bill),
         missing_repositories=tuple(map(str, plan.missing)),
+        unchecked_certificates=tuple(map(str, plan.unchecked)),
     )
     # ASCII, with escapes for all else: reasons are partly foreign text, and this may be seen on a terminal.
     return _FOREIGN.sub(_escaped, msgspec.json.encode(saved).decode()).encode() + b"\n"
@@ -269,6 +274,12 @@ def _digest(text: str | None) -> Digest | None:
     return None if text is None else Digest.parse(text)
 
 
+def _unchecked(registries: frozenset[Registry], text: str) -> Registry:
+    if text not in registries:
+        raise SpecError(f"{quote(text)} is no registry that its specs name")
+    return Registry(text)
+
+
 class _Reader:
     """Builds the plan of one file, part by part."""
 
@@ -299,6 +310,11 @@ class _Reader:
         goals = _each("$.specs", self._goal, zip(specs, saved.specs, strict=True))
         missing = _each("$.missingRepositories", self._repository, saved.missing_repositories)
         plan = Plan(self._graph, self._steps, tuple(goals), self._documents, self._bill(), tuple(missing))
+        named = partial(_unchecked, plan.registries)
+        unchecked = _each("$.uncheckedCertificates", named, saved.unchecked_certificates)
+        if unchecked != sorted(set(unchecked)):
+            _refuse("$.uncheckedCertificates", "they are not sorted and distinct")
+        plan = replace(plan, unchecked=tuple(unchecked))
         soundness = Soundness(plan)
         _each("$.nodes", soundness.check_node, self._nodes)
         _each("$.specs", soundness.check_goal, goals)

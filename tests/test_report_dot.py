@@ -7,11 +7,13 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from mmgraph.closure import Image
 from mmgraph.errors import SpecError
 from mmgraph.evidence import Evidence, Look
 from mmgraph.graph import Edge, Kind
+from mmgraph.names import Registry
 from mmgraph.plan import Plan, Planner
 from mmgraph.report import svg as svg_module
 from mmgraph.report.dot import dot
@@ -268,3 +270,10 @@ def test_graphviz_is_stopped_when_it_takes_too_long(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(svg_module, "_SECONDS", 0.05)
     with pytest.raises(SpecError, match="--collapse"):
         svg("digraph {}")
+
+
+@pytest.mark.parametrize("collapse", [False, True])
+def test_the_caption_tells_whose_certificate_is_not_checked(plan: Plan, collapse: bool) -> None:
+    """A drawing is looked at without the plan's text."""
+    text = dot(replace(plan, unchecked=(Registry("quay.io"),)), collapse=collapse)
+    assert "! The certificate of quay.io is not checked (--insecure)." in graphviz(text, "dot_json")

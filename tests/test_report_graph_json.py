@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from mmgraph.errors import SpecError
+from mmgraph.names import Registry
 from mmgraph.plan import Plan
 from mmgraph.report.graph_json import graph_json, schema
 from tests.golden import expected
@@ -64,3 +66,9 @@ def test_the_schema_has_every_field(plan: Plan) -> None:
     fields = {field for node in document["nodes"] for field in node}
     assert document.keys() == properties.keys()
     assert fields <= properties["nodes"]["items"]["properties"].keys()
+
+
+def test_it_names_the_registries_that_are_taken_at_their_word(plan: Plan) -> None:
+    """Those whose certificates are not checked have a field."""
+    document = json.loads(graph_json(replace(plan, unchecked=(Registry("quay.io"),))))
+    assert ["quay.io"] == document["unchecked_certificates"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from mmgraph.account import Account, End
 from mmgraph.events import Outcome
@@ -138,3 +139,10 @@ def test_tags_that_lack_the_same_are_listed_together(plan: Plan) -> None:
     done = Account([End(goal, Outcome.CREATED) for goal in lacking], 0, 0, 0, 0, (), {}, 1.0)
     name = "mirror.example.com/library/app:1.0"
     assert ["! 2 tags lack linux/arm64:", f"    {name}, {name}"] == summary_text(done, plan).splitlines()[:2]
+
+
+def test_a_summary_tells_whose_certificate_was_not_checked(plan: Plan) -> None:
+    """What was copied from there is what somebody on the way may have made."""
+    done = Account([], 0, 0, 0, 0, (), {}, 1.0)
+    text = summary_text(done, replace(plan, unchecked=(Registry("quay.io"),)))
+    assert "! The certificate of quay.io is not checked (--insecure)." == text.splitlines()[0]

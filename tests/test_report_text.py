@@ -281,3 +281,9 @@ def test_a_repository_comes_where_it_is_first_named(plan: Plan) -> None:
     """Sections are in the order in which the specs name their repositories."""
     names = ["mirror.example.com/library/app", "mirror.example.com/team/tool", "backup.example.com:5000/app"]
     assert list(map(Repository.parse, names)) == [section.repository for section in outline(plan)]
+
+
+def test_what_is_taken_at_its_word_stands_above_all(plan: Plan) -> None:
+    """A registry whose certificate is not checked may be anybody: whoever reads the plan must know first."""
+    text = plan_text(replace(plan, unchecked=(Registry("quay.io"),)))
+    assert f"! The certificate of quay.io is not checked (--insecure).\n{plan_text(plan)}" == text

@@ -101,6 +101,14 @@ def test_a_plan_without_them_is_read() -> None:
     assert () == read(json.dumps(saved).encode()).missing
 
 
+def test_whose_certificates_were_not_checked_is_kept() -> None:
+    """For who reviews the plan; it opens nothing when the plan is carried out."""
+    plan = replace(simple(), unchecked=(Registry("src.example"),))
+    raw = write(plan, TOOL)
+    expected = (plan.unchecked, ["src.example"])
+    assert expected == (read(raw).unchecked, json.loads(raw)["uncheckedCertificates"])
+
+
 def test_writing_is_deterministic() -> None:
     """The same inputs give the same bytes."""
     assert write(everything(), TOOL) == write(everything(), TOOL)
@@ -285,6 +293,8 @@ UNSOUND = [
     (change("missingRepositories", ["dst.example/elsewhere"]), "nothing is written to dst.example/elsewhere"),
     (change("missingRepositories", ["dst.example/a:1"]), "leave out the tag"),
     (change("missingRepositories", ["dst.example/b", "dst.example/a"]), "not sorted and distinct"),
+    (change("uncheckedCertificates", ["other.example"]), "no registry that its specs name"),
+    (change("uncheckedCertificates", ["src.example", "dst.example"]), "not sorted and distinct"),
     (change("specs", []), "none of the specs has a destination"),
     (node("blob", repository="dst.example/elsewhere"), "none of the specs has a destination in"),
     (node("blob", repository="dst.example/b:1"), "leave out the tag"),

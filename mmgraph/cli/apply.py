@@ -51,7 +51,6 @@ def apply(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, wants_colour, width
-    from mmgraph.cli.routes import cautions
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
     from mmgraph.execute import Execution
@@ -78,6 +77,7 @@ def apply(
                 )
                 interrupts.drain = execution.drain
                 account = await execution.run()
+            notes = session.notes
         # Only now, when progress no longer holds the terminal.
         if stale:
             say("Saved plan is stale, and nothing was sent. Make it anew with mmgraph plan --out.")
@@ -86,16 +86,15 @@ def apply(
             if len(stale) > _STALE:
                 say(f"  and {len(stale) - _STALE} more, {len(stale)} in all")
             return FAILED
-        colour = wants_colour(sys.stdout, look.color)
+        colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
         if dry_run:
-            emit(cautions(network, made))
-            emit(plan_text(made, unfold=False, colour=colour, width=width(), fold=sys.stdout.isatty()))
+            emit(plan_text(made, colour=colour, width=width(), fold=fold, notes=notes))
             return FAILED if made.count(Result.FAILED) else DONE
         if account is None:
             emit(lacking_text(made, colour=colour, width=width()))
             emit("mmgraph: nothing to do\n")
             return DONE
-        emit(summary_text(account, made, colour=colour, width=width(), fold=sys.stdout.isatty()))
+        emit(summary_text(account, made, colour=colour, width=width(), fold=fold, notes=notes))
         if account.complete:
             return DONE
         return INTERRUPTED if interrupts.count else FAILED
@@ -153,6 +152,7 @@ async def _prepared(
 ) -> "tuple[Plan, Looks, tuple[Stale, ...]]":
     """The plan to carry out: compiled from specs, or the saved one with what has been reached meanwhile."""
     from mmgraph import staleness
+    from mmgraph.cli.routes import cautioned
     from mmgraph.plan import Plan
 
     if not isinstance(chosen, Plan):
@@ -163,4 +163,4 @@ async def _prepared(
     for line in await staleness.drift(chosen, session.client):
         session.warn(line)
     looks, stale = await staleness.check(chosen, session.client, session.clock)
-    return staleness.settle(chosen, looks), looks, stale
+    return cautioned(session.network, staleness.settle(chosen, looks)), looks, stale

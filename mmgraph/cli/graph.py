@@ -42,6 +42,7 @@ def graph(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, write
+    from mmgraph.cli.routes import cautioned
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
@@ -56,7 +57,7 @@ def graph(
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):
-            made = chosen
+            made = cautioned(network, chosen)
         else:
             async with open_session(network, look.color) as session:
                 made, _looks = await session.compile(

@@ -9,11 +9,9 @@ from mmgraph.cli import CHANGES, DONE, FAILED
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from mmgraph.names import Registry
     from mmgraph.plan import Plan
-    from mmgraph.registry.quota import Quota
 
 
 def plan(
@@ -48,6 +46,7 @@ def plan(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, write
+    from mmgraph.cli.routes import cautioned
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
@@ -57,11 +56,11 @@ def plan(
     if isinstance(chosen, Plan) and (out is not None or repair):
         raise SpecError("a saved plan is shown as it is: --out and --repair are for specs")
 
-    quotas: dict[Registry, Quota] = {}
+    notes: list[str] = []
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):
-            made = chosen
+            made = cautioned(network, chosen)
         else:
             async with open_session(network, look.color) as session:
                 made, _looks = await session.compile(
@@ -71,7 +70,7 @@ def plan(
                     require_platforms=selection.require_platforms,
                     repair=repair,
                 )
-                quotas.update(session.client.quotas())
+                notes.extend(session.notes)
         show(made)
         if made.count(Result.FAILED):
             return FAILED
@@ -88,23 +87,18 @@ def plan(
         elif format == "json":
             emit(document.decode())
         else:
-            _print(made, network, look, quotas, unfold=all)
+            _print(made, look, notes, unfold=all)
 
     return run(work)
 
 
-def _print(
-    made: "Plan", network: Network, look: Look, quotas: "Mapping[Registry, Quota]", *, unfold: bool
-) -> None:
-    """Print a plan for people, under what it takes at its word, with what is left of quotas."""
+def _print(made: "Plan", look: Look, notes: "Sequence[str]", *, unfold: bool) -> None:
+    """Print a plan for people."""
     import sys
 
     from mmgraph.cli.output import emit, wants_colour, width
-    from mmgraph.cli.routes import cautions
     from mmgraph.report.text import plan_text
 
-    emit(cautions(network, made))
     colour = wants_colour(sys.stdout, look.color)
-    notes = [f"{registry}: {quota.words}" for registry, quota in sorted(quotas.items())]
     folded = sys.stdout.isatty()
     emit(plan_text(made, unfold=unfold, colour=colour, width=width(), fold=folded, notes=notes))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from mmgraph.cli.options import Network
 from mmgraph.errors import SpecError
 from mmgraph.names import Registry, quote
@@ -87,11 +89,6 @@ def _number(text: str, option: str, most: int) -> float:
     return value
 
 
-def cautions(network: Network, plan: Plan) -> str:
-    """Return the lines that stand above a plan: which of its registries are taken at their word."""
-    specs = [goal.spec for goal in plan.goals]
-    named = {place.repository.registry for spec in specs for place in (spec.source, spec.destination)}
-    unchecked = sorted(named & network.unchecked())
-    return "".join(
-        f"! The certificate of {registry} is not checked (--insecure).\n" for registry in unchecked
-    )
+def cautioned(network: Network, plan: Plan) -> Plan:
+    """Return the plan with those of its registries whose certificates are not checked: now, or when it was made."""
+    return replace(plan, unchecked=tuple(sorted({*plan.unchecked, *(plan.registries & network.unchecked())})))

@@ -13,7 +13,7 @@ from mmgraph.cache import DiskCache, MemoryCache, default_path
 from mmgraph.cli.creation import commands
 from mmgraph.cli.options import Colour, Network
 from mmgraph.cli.output import say, wants_colour
-from mmgraph.cli.routes import allowances, chunks, routes
+from mmgraph.cli.routes import allowances, cautioned, chunks, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
@@ -60,6 +60,11 @@ class Session:
     creators: Mapping[Registry, Command]
     """What creates repositories."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What to say under a plan or a summary: what is left of quotas."""
+        return [f"{registry}: {quota.words}" for registry, quota in sorted(self.client.quotas().items())]
+
     def warn(self, message: str) -> None:
         """Tell what a person should know."""
         self.view(Notice(None, message))
@@ -87,7 +92,7 @@ class Session:
                 if each in self.creators or quirks.has(each, Quirk.REPOSITORY_FIRST)
             },
         )
-        return await compiler.plan(), compiler.evidence.looks
+        return cautioned(self.network, await compiler.plan()), compiler.evidence.looks
 
 
 @asynccontextmanager

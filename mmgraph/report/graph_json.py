@@ -55,6 +55,7 @@ def graph_json(plan: Plan, *, focus: Collection[str] = ()) -> bytes:
             "requests": bill.requests,
         },
         "missing_repositories": list(map(str, plan.missing)),
+        "unchecked_certificates": list(plan.unchecked),
     }
     # ASCII, with escapes for all else: labels are foreign text, and this may be looked at on a terminal.
     return json.dumps(document, indent=1).encode() + b"\n"
@@ -125,6 +126,11 @@ def schema() -> dict[str, Any]:
                 "type": "array",
                 "items": _TEXT,
                 "description": "Repositories that must be created before they are written to.",
+            },
+            "unchecked_certificates": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "Registries whose certificates are not checked (--insecure).",
             },
         },
     }

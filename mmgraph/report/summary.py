@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mmgraph.events import Outcome
+from mmgraph.report.text import cautions
 from mmgraph.report.words import (
     Style,
     folded,
@@ -75,6 +76,7 @@ def summary_text(
             specs = ((str(end.goal.spec.source), str(end.goal.spec.destination), end.cause) for end in ends)
             lines += spec_causes(specs, mark, width, _STOPPED if outcome is Outcome.STOPPED else None)
             lines.append("")
+    lines += cautions(plan, colour)
     lines += _lacking([end.goal for end in account.ends], colour, width)
     lines += _surprises(account.surprises, width)
     lines += _learned(account.quirks, width)

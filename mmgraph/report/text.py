@@ -75,10 +75,17 @@ def plan_text(
     """
     width = max(width, 40)
     printer = _Printer(plan, unfold, colour, width)
+    above_all = "".join(f"{line}\n" for line in cautions(plan, colour))
     blocks = [*_missing(plan, creators or {}, unfold, width), *printer.blocks()]
     above = [*_requests(plan, width), *(safe(note) for note in notes)]
     blocks.append([*above, *folded(plan_line(plan), width if fold else None)])
-    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+    return above_all + "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def cautions(plan: Plan, colour: bool = False) -> Iterator[str]:
+    """Say of which registries what they are is taken at their word."""
+    for registry in plan.unchecked:
+        yield f"{paint('!', Style.FAILURE, colour)} The certificate of {registry} is not checked (--insecure)."
 
 
 def _missing(plan: Plan, creators: Mapping[Registry, str], unfold: bool, width: int) -> Iterator[list[str]]:
@@ -140,12 +147,14 @@ def _requests(plan: Plan, width: int) -> Iterator[str]:
 
 
 def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
-    """The bill in three lines, below a drawing of the ``shown`` goals."""
+    """The bill in three lines and what is taken at its word, below a drawing of the ``shown`` goals."""
     part = (
         [f"Shown: {len(shown)} of {number(len(plan.goals), 'spec')}."] if len(shown) < len(plan.goals) else []
     )
     lines = plan_line(plan).replace(". ", ".\n").split("\n")
-    return [*part, f"Whole plan: {lines[0].removeprefix('Plan: ')}", *lines[1:]] if part else lines
+    if part:
+        lines = [*part, f"Whole plan: {lines[0].removeprefix('Plan: ')}", *lines[1:]]
+    return [*lines, *cautions(plan)]
 
 
 class _Printer:
