@@ -8,6 +8,8 @@ from mmgraph.graph import Kind, Node
 from mmgraph.names import Registry
 from mmgraph.oci import Document, Index, Manifest
 from mmgraph.plan import Action, Plan, Result
+from mmgraph.rules import NONE, Rules
+from mmgraph.rules import Rule as Demand
 from mmgraph.server import Delay, Refuse, Rule
 from mmgraph.specs import CopySpec
 from mmgraph.store import ManifestCache, Operation, RawManifest
@@ -51,6 +53,8 @@ async def compiled(
     exact: bool = True,
     cache: ManifestCache | None = None,
     require: bool = False,
+    repair: bool = False,
+    rules: Rules = NONE,
 ) -> Plan:
     """The plan, with the destination's log emptied before."""
     for server in rigged.servers:
@@ -65,6 +69,8 @@ async def compiled(
         silent,
         exact=exact,
         require_platforms=require,
+        repair=repair,
+        rules=rules,
     )
     return await compiler.plan()
 
@@ -332,3 +338,60 @@ async def test_the_same_answers_in_another_order_give_the_same_plan() -> None:
             mount = plan.steps[at(rigged, 1, "d", "layer")].mount_from
             plans.append(mount.path if mount else None)
     assert ["b", "b"] == plans
+
+
+async def test_what_breaks_a_rule_fails_and_is_no_place_to_mount_from() -> None:
+    """The image after it, with the same layer, uploads that layer itself."""
+    async with rig() as rigged:
+        for name, config in (("a", "c1"), ("b", "c2")):
+            await lay(rigged, 0, name, "1", manifest(config, "layer"))
+        rules = Rules((Demand(name="rule 1", patterns=("*/a:1",), largest=1),))
+        plan = await compiled(rigged, wanted(rigged, ("a:1", "a:1"), ("b:1", "b:1")), rules=rules)
+    assert [Result.FAILED, Result.CREATE] == [goal.result for goal in plan.goals]
+    assert {"upload"} == {str(step.action) for node, step in plan.steps.items() if node.kind is Kind.BLOB}
+
+
+async def test_the_cause_of_a_broken_rule_names_rule_and_node() -> None:
+    """The plan has the violation as a value, too."""
+    async with rig() as rigged:
+        image = manifest("config")
+        await lay(rigged, 0, "a", "1", image)
+        rules = Rules((Demand(name="rule 1", largest=1),))
+        plan = await compiled(rigged, wanted(rigged, ("a:1", "a:1")), rules=rules, exact=False)
+    size = len(image.raw) + 10
+    cause = f'rule 1 (largest = "1 B"): manifest {image.digest} has {size} bytes with all that it needs'
+    assert ([cause], [cause]) == (
+        [goal.cause for goal in plan.goals],
+        [violation.cause for violation in plan.violations],
+    )
+
+
+async def test_a_registry_that_may_not_be_written_is_not_asked() -> None:
+    """Nor is the source of what would go there."""
+    async with rig() as rigged:
+        rules = Rules((Demand(name="rule 1", only_registries=(Registry("elsewhere.example"),)),))
+        plan = await compiled(rigged, wanted(rigged, ("a:1", "a:1")), rules=rules)
+        asked = [len(list(server.log)) for server in rigged.servers]
+    assert (1, [0, 0]) == (len(plan.violations), asked)
+
+
+async def test_what_is_unchanged_is_not_judged() -> None:
+    """It is not written, so there is nothing to forbid."""
+    async with rig() as rigged:
+        for server in (0, 1):
+            await lay(rigged, server, "a", "1", manifest("config"))
+        plan = await compiled(
+            rigged, wanted(rigged, ("a:1", "a:1")), rules=Rules((Demand(name="rule 1", largest=1),))
+        )
+    assert (Result.UNCHANGED, ()) == (plan.goals[0].result, plan.violations)
+
+
+async def test_a_repair_reads_what_a_tag_would_lose() -> None:
+    """Though it takes nothing of it for evidence."""
+    async with rig() as rigged:
+        amd, arm = manifest("c1"), manifest("c2")
+        await lay(rigged, 0, "a", "1", index({"linux/amd64": amd}), amd)
+        await lay(rigged, 1, "a", "1", index({"linux/amd64": amd, "linux/arm64": arm}), amd, arm)
+        rules = Rules((Demand(name="rule 1", may_lose_platforms=False),))
+        plan = await compiled(rigged, wanted(rigged, ("a:1", "a:1")), rules=rules, repair=True)
+    assert ["would lose linux/arm64"] == [each.found.partition(" and ")[2] for each in plan.violations]
