@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import stat
 from typing import TYPE_CHECKING
@@ -12,18 +11,13 @@ import pytest
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import digest_of
 from mmgraph.registry.trace import Exchange, TraceFile
-from mmgraph.server import Bearer, MemoryStorage, Redirect, RegistryServer, Rule
-from mmgraph.store import Operation
-from tests.support.command import Command
-from tests.support.raw import Raw, Request, answer, script
-from tests.test_client import BLOB, IMAGE, client, read
+from tests.support.raw import Raw, answer, script
+from tests.test_client import BLOB, client, read
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PASSWORD = "canary-password"
 SIGNATURE = "canary-signature"
-BASIC = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
 
 
 def exchange(**changes: object) -> Exchange:
@@ -112,46 +106,3 @@ async def test_a_repeated_request_says_so() -> None:
     ):
         await wire.resolve(Repository(Registry(server.address), "a"), "v1")
     assert [(503, 1), (200, 2)] == [(each.status, each.attempt) for each in heard]
-
-
-async def test_no_secret_is_in_anything_that_is_written(tmp_path: Path) -> None:
-    """Every command, with logins, tokens and signed redirects, verbose, traced, and failing with a traceback."""
-
-    async def storage_says_no(request: Request) -> bytes | None:
-        return answer(403, f"signature of {request.target} is not {SIGNATURE}".encode())
-
-    auth = Bearer("me", PASSWORD)
-    storage = MemoryStorage()
-    command = Command(tmp_path)
-    async with (
-        Raw(storage_says_no) as elsewhere,
-        RegistryServer(storage, auth=auth) as server,
-        RegistryServer(MemoryStorage()) as destination,
-    ):
-        login = tmp_path / "auth.json"
-        login.write_text(json.dumps({"auths": {server.address: {"auth": BASIC}}}))
-        for data in (BLOB, b"{}"):
-            upload = storage.upload("a")
-            upload.write(data)
-            upload.commit(digest_of(data))
-        storage.put_manifest("a", digest_of(IMAGE.raw), IMAGE, ["1"])
-        target = f"http://{elsewhere.address}/b?X-Amz-Signature={SIGNATURE}"
-        server.faults.add(Rule(Redirect(target), Operation.GET_BLOB))
-        spec = {"src": f"{server.address}/a:1", "dst": f"{destination.address}/b:1"}
-        command.write("specs.json", json.dumps(spec))
-        common = ("specs.json", "--authfile", "auth.json", "--no-cache", "-vv", "--trace")
-        done = [
-            await command.run("--debug", "plan", *common, "plan.jsonl", "--out", "saved.plan"),
-            await command.run("--debug", "graph", *common, "graph.jsonl"),
-            await command.run("--debug", "apply", *common, "apply.jsonl"),
-            await command.run("--debug", "verify", *common, "verify.jsonl"),
-            await command.run("auth", "check", "specs.json", "--authfile", "auth.json"),
-        ]
-        tokens = list(auth._tokens)
-    texts = [text for each in done for text in (each.out, each.err)]
-    files = [path for path in tmp_path.rglob("*") if path.is_file() and path != login]  # noqa: ASYNC240
-    texts += [path.read_bytes().decode("latin-1") for path in files]
-    secrets = [PASSWORD, SIGNATURE, BASIC, *tokens]
-    leaks = [secret for secret in secrets if any(secret in text for text in texts)]
-    starred = any("X-Amz-Signature=***" in text for text in texts)
-    assert ([], True, True) == (leaks, len(tokens) > 0, starred)
