@@ -25,6 +25,8 @@ from mmgraph.store import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from mmgraph.rules import Violation
+
 FORMAT: Final = "mmgraph-plan"
 VERSION: Final = 1
 SIZE_LIMIT: Final = 1 << 30
@@ -91,6 +93,16 @@ class _Document(_Wire, frozen=True, kw_only=True):
     raw: bytes
 
 
+class _Violation(_Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """A rule that is broken; ``node`` is named as in the graph, whether or not it is in it."""
+
+    rule: str
+    demand: str
+    destination: str
+    node: str | None
+    found: str
+
+
 class _Bill(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     naive: _Count
     present: _Count
@@ -116,6 +128,8 @@ class _Saved(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     """Names, for people: what creates them is the applying user's to say, and never the plan's."""
     unchecked_certificates: tuple[str, ...] = ()
     """Registries that the plan took at their word, for people: whom to believe is the applying user's to say."""
+    violations: tuple[_Violation, ...] = ()
+    """For programs to read: a plan that has any is not carried out, nor read."""
 
 
 class _Head(msgspec.Struct):
@@ -151,6 +165,7 @@ def write(plan: Plan, tool: str) -> bytes:
         bill=_write_bill(plan.bill),
         missing_repositories=tuple(map(str, plan.missing)),
         unchecked_certificates=tuple(map(str, plan.unchecked)),
+        violations=tuple(map(_write_violation, plan.violations)),
     )
     # ASCII, with escapes for all else: reasons are partly foreign text, and this may be seen on a terminal.
     return _FOREIGN.sub(_escaped, msgspec.json.encode(saved).decode()).encode() + b"\n"
@@ -241,6 +256,16 @@ def _write_step(node: Node, step: Step) -> _Node:
     )
 
 
+def _write_violation(violation: Violation) -> _Violation:
+    return _Violation(
+        rule=violation.rule,
+        demand=violation.demand,
+        destination=str(violation.destination),
+        node=violation.node,
+        found=violation.found,
+    )
+
+
 def _write_bill(bill: Bill) -> _Bill:
     return _Bill(
         naive=bill.naive,
@@ -295,6 +320,10 @@ class _Reader:
     def plan(self) -> Plan:
         """Return the plan, or raise ``SpecError``."""
         saved = self._saved
+        if saved.violations:
+            first = saved.violations[0]
+            broken = f"it broke {first.rule} ({first.demand}) at {first.destination} when it was made"
+            _refuse("$.violations", f"{printable(broken)}, so it is not carried out")
         for name, items in (("nodes", saved.nodes), ("edges", saved.edges), ("specs", saved.specs)):
             if len(items) > _COUNT_LIMIT:
                 _refuse(f"$.{name}", f"there are {len(items)}, more than {_COUNT_LIMIT}")

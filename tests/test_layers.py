@@ -49,12 +49,13 @@ LAYERS: Final = {
     "observe": _room(3, "graph closure evidence"),
     "plan": _room(3, "graph closure evidence bill rules"),
     "compile": _room(4, "closure evidence discover observe plan rules demands"),
+    "compliance": _room(4, "closure evidence observe plan rules demands"),
     "soundness": _room(4, "graph plan"),
     "cost": _room(4, "graph plan"),
-    "verify": _room(5, "closure discover"),
     "lookup": _room(4, "graph plan"),
     "explain": _room(5, "graph plan cost lookup"),
-    "saved": _room(5, "graph bill plan soundness"),
+    "verify": _room(5, "closure discover"),
+    "saved": _room(5, "graph bill plan soundness rules"),
     "staleness": _room(4, "graph evidence plan"),
     "account": _room(4, "plan"),
     "work": _room(4, "graph plan"),
@@ -110,6 +111,11 @@ LAYERS: Final = {
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
     "registry.guard": _room(2),
+    "registry.repositories": _room(3, "registry.wire registry.programs"),
+    "registry.puts": _room(
+        7,
+        "registry.guard registry.wire registry.connection registry.refusals",
+    ),
     "registry.chunks": _room(
         7,
         "registry.guard registry.wire registry.gate registry.bodies registry.retries registry.connection"
@@ -120,11 +126,6 @@ LAYERS: Final = {
         "registry.guard registry.wire registry.bodies registry.chunks registry.retries registry.connection"
         " registry.policy registry.refusals",
     ),
-    "registry.repositories": _room(3, "registry.wire registry.programs"),
-    "registry.puts": _room(
-        7,
-        "registry.guard registry.wire registry.connection registry.refusals",
-    ),
     "registry.client": _room(
         9,
         "registry.repositories registry.puts registry.blame registry.chunks registry.uploads"
@@ -134,7 +135,7 @@ LAYERS: Final = {
         " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
-    "report": _room(6, "graph bill plan account cost explain verify"),
+    "report": _room(6, "graph bill plan account cost explain rules verify"),
     "cli": _room(10, "*"),
     "__main__": _room(11, "cli"),
 }

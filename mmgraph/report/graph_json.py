@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mmgraph.errors import SpecError
 from mmgraph.report.focus import focused_goals, nodes_of
+from mmgraph.report.violations import SCHEMA, violation_objects
 from mmgraph.report.words import safe
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def graph_json(plan: Plan, *, focus: Collection[str] = ()) -> bytes:
             "requests": bill.requests,
         },
         "missing_repositories": list(map(str, plan.missing)),
+        "violations": violation_objects(plan.violations),
         "unchecked_certificates": list(plan.unchecked),
     }
     # ASCII, with escapes for all else: labels are foreign text, and this may be looked at on a terminal.
@@ -127,6 +129,7 @@ def schema() -> dict[str, Any]:
                 "items": _TEXT,
                 "description": "Repositories that must be created before they are written to.",
             },
+            "violations": SCHEMA,
             "unchecked_certificates": {
                 "type": "array",
                 "items": _TEXT,

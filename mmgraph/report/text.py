@@ -21,6 +21,7 @@ from mmgraph.report.outline import (
     name_of,
     outline,
 )
+from mmgraph.report.violations import LIMIT, violation_block
 from mmgraph.report.words import (
     Style,
     folded,
@@ -50,6 +51,9 @@ _FOLD_REGISTRIES = 5
 """Registries whose requests are told."""
 _FOLD_KINDS = 3
 """Kinds of requests at one registry that are told."""
+_CAPTION_RULES = 10
+"""Broken rules that are told below a drawing, in lines of so many columns:"""
+_CAPTION_WIDTH = 110
 _SYMBOLS = {
     Result.CREATE: ("+", Style.CREATE, "create"),
     Result.MOVE: ("~", Style.MOVE, "move"),
@@ -76,7 +80,14 @@ def plan_text(
     width = max(width, 40)
     printer = _Printer(plan, unfold, colour, width)
     above_all = "".join(f"{line}\n" for line in cautions(plan, colour))
-    blocks = [*_missing(plan, creators or {}, unfold, width), *printer.blocks()]
+    broken = list(
+        violation_block(plan.violations, colour=colour, width=width, limit=None if unfold else LIMIT)
+    )
+    blocks = [
+        *([broken] if broken else []),
+        *_missing(plan, creators or {}, unfold, width),
+        *printer.blocks(),
+    ]
     above = [*_requests(plan, width), *(safe(note) for note in notes)]
     blocks.append([*above, *folded(plan_line(plan), width if fold else None)])
     return above_all + "\n\n".join("\n".join(block) for block in blocks) + "\n"
@@ -147,14 +158,15 @@ def _requests(plan: Plan, width: int) -> Iterator[str]:
 
 
 def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
-    """The bill in three lines and what is taken at its word, below a drawing of the ``shown`` goals."""
+    """Broken rules, the bill in three lines, and what is taken at its word: below a drawing of the ``shown`` goals."""
     part = (
         [f"Shown: {len(shown)} of {number(len(plan.goals), 'spec')}."] if len(shown) < len(plan.goals) else []
     )
     lines = plan_line(plan).replace(". ", ".\n").split("\n")
     if part:
         lines = [*part, f"Whole plan: {lines[0].removeprefix('Plan: ')}", *lines[1:]]
-    return [*lines, *cautions(plan)]
+    broken = violation_block(plan.violations, colour=False, width=_CAPTION_WIDTH, limit=_CAPTION_RULES)
+    return [*broken, *lines, *cautions(plan)]
 
 
 class _Printer:
@@ -167,9 +179,10 @@ class _Printer:
         self._width = width
 
     def blocks(self) -> Iterator[list[str]]:
+        told = {violation.destination for violation in self._plan.violations}
         failed = [goal for goal in self._plan.goals if goal.result is Result.FAILED]
-        if failed:
-            yield list(self._failures(failed))
+        if unread := [goal for goal in failed if goal.spec.destination not in told]:
+            yield list(self._failures(unread))
         sections = outline(self._plan)
         if self._plan.changes:
             yield [self._legend()]
