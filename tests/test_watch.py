@@ -11,9 +11,11 @@ import pytest
 from mmgraph.registry.watch import (
     ANSWER,
     COMMIT,
+    CONNECT,
     FLOOR,
     READING,
     SENDING,
+    TLS,
     Phase,
     StalledError,
     Watch,
@@ -55,7 +57,7 @@ async def drip(clock: ManualClock, watch: Watch, peer: Peer, seconds: int, rate:
         peer.bytes += rate
 
 
-@pytest.mark.parametrize("phase", [ANSWER, SENDING, COMMIT, READING], ids=lambda phase: phase.text)
+@pytest.mark.parametrize("phase", [CONNECT, TLS, ANSWER, SENDING, COMMIT, READING], ids=lambda phase: phase.text)
 async def test_silence_is_ended_in_time(dog: Watchdog, clock: ManualClock, phase: Phase) -> None:
     """Each phase has its seconds, and ends once, and not before."""
     peer = Peer()

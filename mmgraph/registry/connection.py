@@ -23,9 +23,9 @@ from mmgraph.registry.failures import NoConnectionError, cause, failed, shown
 from mmgraph.registry.origins import Errand, portable, redirect_target
 from mmgraph.registry.policy import PATIENCE
 from mmgraph.registry.retries import Request, Retries
-from mmgraph.registry.sessions import Sessions
+from mmgraph.registry.sessions import Dial, Sessions
 from mmgraph.registry.trace import Recorder
-from mmgraph.registry.watch import ANSWER, Watchdog
+from mmgraph.registry.watch import ANSWER, CONNECT, Watchdog
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
@@ -371,7 +371,9 @@ class Connections:
         errand = _ERRANDS.get(operation, Errand.UPLOAD)
         patience = asyncio.timeout(None)
         now = asyncio.get_running_loop().time
-        watch = self._watchdog.watch(ANSWER, lambda _: patience.reschedule(now()))
+        watch = self._watchdog.watch(CONNECT, lambda _: patience.reschedule(now()))
+        dial = Dial(lambda: watch.wait(ANSWER))
+        watch.linked = dial.linked
         if body is not None:
             body.watch = watch
         record = (
@@ -382,7 +384,7 @@ class Connections:
         try:
             async with patience:
                 response = await self._sessions.request(
-                    registry, method, url, headers, body, own=own, errand=errand
+                    registry, method, url, headers, body, dial, own=own, errand=errand
                 )
             if record is not None:
                 self._records[response] = record
@@ -391,9 +393,9 @@ class Connections:
             self._count(registry, operation, repeat, -1)
             raise
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-                self._count(registry, operation, repeat, -1)  # without a connection nothing was sent
             failure = failed(method, url, watch.stalled or error)
+            if isinstance(failure, NoConnectionError) or isinstance(error, aiohttp.ClientConnectorError):
+                self._count(registry, operation, repeat, -1)  # without a connection nothing was sent
             if record is not None:
                 record.over(0, error=str(failure).removeprefix(f"{shown(method, url)}: "))
             if isinstance(failure, NetworkError) and operation not in _UNTOLD and own:

@@ -12,7 +12,7 @@ import aiohttp
 
 from mmgraph.errors import ContentError, MmgraphError, NetworkError
 from mmgraph.registry import wire
-from mmgraph.registry.watch import StalledError
+from mmgraph.registry.watch import CONNECT, TLS, StalledError
 
 
 class LimitedError(NetworkError):
@@ -67,6 +67,14 @@ def failed(method: str, url: str, error: BaseException) -> MmgraphError:
     where = shown(method, url)
     wordless = NoHttpError if url.startswith("http://") else NetworkError
     if isinstance(error, StalledError):
+        if error.phase is CONNECT:
+            return NoConnectionError(
+                f"{where}: no connection to {wire.origin(url).short} within {CONNECT.seconds:.0f} s"
+            )
+        if error.phase is TLS:
+            return NoConnectionError(
+                f"{where}: TLS handshake with {wire.origin(url).short} did not end within {TLS.seconds:.0f} s"
+            )
         return SilenceError(f"{where}: {error}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return LimitedError(f"{where}: the certificate does not fit: {_misfit(error.certificate_error)}")

@@ -6,7 +6,9 @@ what an answer means.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import socket
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import msgspec
@@ -19,12 +21,12 @@ from mmgraph.registry.resolver import ForbiddenError, GuardedResolver, Lookup, s
 from mmgraph.registry.tls import Tls
 
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
     from mmgraph.names import Registry
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=600)
-"""Seconds; reading is watched elsewhere, and this is only the second line."""
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=120, sock_read=600)
+"""Seconds; both are watched elsewhere, and this is only the second line."""
 _READ_BUFFER: Final = 256 << 10
 """Bytes; the socket hands over as many at once, and more was no faster. Twice as many wait at most per blob."""
 _HEADER_LIMIT: Final = 64 << 10
@@ -38,6 +40,63 @@ class Routes(msgspec.Struct, frozen=True):
     proxies: Proxies
     trust: Trust = Trust()
     lookup: Lookup = system_lookup
+
+
+class Dial:
+    """How far one request has come on its way to a connection; ``there`` is called when it has one, new or kept."""
+
+    __slots__ = ("_sockets", "_there")
+
+    def __init__(self, there: Callable[[], None]) -> None:
+        self._there = there
+        self._sockets: list[socket.socket] = []
+
+    def tries(self, one: socket.socket) -> None:
+        """Take note of a socket that is to be connected; several addresses may be tried at once."""
+        self._sockets.append(one)
+
+    def linked(self) -> bool:
+        """Whether one of the sockets is connected, so that what is waited for is TLS."""
+        return any(map(_connected, self._sockets))
+
+    def there(self) -> None:
+        """The connection may be used."""
+        self._sockets = []
+        self._there()
+
+
+def _connected(one: socket.socket) -> bool:
+    try:
+        one.getpeername()
+    except OSError:  # not yet, or closed
+        return False
+    return True
+
+
+_DIAL: Final[ContextVar[Dial | None]] = ContextVar("dial", default=None)
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """Make a socket for an address, and tell the request that it is made for."""
+    made = socket.socket(*address[:3])
+    dial = _DIAL.get()
+    if dial is not None:
+        dial.tries(made)
+    return made
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells requests when they have a connection. Traces would tell too, but cost every request and chunk a call."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """Return a connection, kept or new."""
+        connection = await super().connect(req, traces, timeout)
+        dial = _DIAL.get()
+        if dial is not None:
+            dial.there()
+        return connection
 
 
 class Sessions:
@@ -55,15 +114,19 @@ class Sessions:
         url: str,
         headers: dict[str, str],
         data: Any,
+        dial: Dial | None = None,
         *,
         own: bool,
         errand: Errand,
     ) -> aiohttp.ClientResponse:
         """Send one request on behalf of ``registry``; ``own``: to its own origin, else for the ``errand``.
 
+        ``dial`` hears of its connection.
+
         Raises what aiohttp raises, and ``RegistryError`` for a place that the rules on addresses forbid, to which
         nothing has been sent then.
         """
+        _DIAL.set(dial)  # for this task: what it asks next sets its own
         place = wire.origin(url)
         context = (
             self._routes.tls.context(place, registry if own else None) if place.scheme == "https" else True
@@ -138,7 +201,10 @@ def _host(registry: Registry) -> str:
 
 def _session(resolver: GuardedResolver | None) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=0, resolver=resolver),
+        # A socket to a proxy tells nothing of the host behind it.
+        connector=_Connector(
+            limit=0, limit_per_host=0, resolver=resolver, socket_factory=_socket if resolver else None
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),  # Harbor's session cookie would switch on its CSRF checks
         headers={"Accept-Encoding": "identity", "User-Agent": "mmgraph"},
         skip_auto_headers=("Content-Type",),

@@ -34,8 +34,11 @@ class Phase(msgspec.Struct, frozen=True):
     flows: bool = False
 
 
+CONNECT: Final = Phase("no connection", 30.0)
+"""The name's addresses, and one of them that answers; through a proxy all that it does."""
+TLS: Final = Phase("no end of the TLS handshake", 30.0)
 ANSWER: Final = Phase("no answer", 60.0)
-"""Connection, TLS and the headers of an answer in all: the sockets' own limit of 30 seconds ends the first two."""
+"""The headers of an answer."""
 SENDING: Final = Phase("it took nothing of what was sent", 60.0, flows=True)
 COMMIT: Final = Phase("no answer to what was sent", 300.0)
 """The body is out: a registry over an object store copies a large blob before it answers."""
@@ -43,7 +46,11 @@ READING: Final = Phase("nothing more came", 60.0, flows=True)
 
 
 class StalledError(NetworkError):
-    """A peer stood still, or nearly so."""
+    """A peer stood still, or nearly so, in this phase."""
+
+    def __init__(self, words: str, phase: Phase) -> None:
+        super().__init__(words)
+        self.phase = phase
 
 
 class Watch:
@@ -51,7 +58,7 @@ class Watch:
 
     __slots__ = (
         "_clock", "_close", "_end", "_phase", "_quiet", "_reached", "_seen", "_since", "_waited", "_window",
-        "progress", "stalled", "total",
+        "linked", "progress", "stalled", "total",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +70,8 @@ class Watch:
     ) -> None:
         self.total = 0
         """Bytes that are to be sent in all."""
+        self.linked: Callable[[], bool] | None = None
+        """Whether the connection is there that TLS is to be spoken on."""
         self.progress: Callable[[], int] | None = None
         """Bytes that have moved so far."""
         self.stalled: StalledError | None = None
@@ -98,6 +107,8 @@ class Watch:
         """End the exchange where the peer has been waited for too long."""
         if self._since is None or self.stalled is not None:
             return
+        if self._phase is CONNECT and self.linked is not None and self.linked():
+            self.wait(TLS)
         waited = self._waited + now - self._since
         moved = self.progress() if self.progress is not None else 0
         phase = SENDING if self._phase is COMMIT and moved < self.total else self._phase
@@ -111,7 +122,7 @@ class Watch:
                 text = f"only {moved - self._reached} bytes in {waited - self._window:.0f} s"
             self._window, self._reached = waited, moved
         if text:
-            self.stalled = StalledError(text)
+            self.stalled = StalledError(text, phase)
             self._end(self.stalled)
 
 
