@@ -17,7 +17,7 @@ from mmgraph.closure import Unread
 from mmgraph.evidence import Evidence
 from mmgraph.plan import Planner
 from mmgraph.saved import write
-from mmgraph.server import Delay, FaultPlan, MemoryStorage, Refuse, RegistryServer, Rule, Stall
+from mmgraph.server import Delay, FaultPlan, Headers, MemoryStorage, Refuse, RegistryServer, Rule, Stall
 from mmgraph.store import Operation
 from tests.support.command import Command, end
 from tests.support.making import spec
@@ -121,6 +121,19 @@ async def test_a_failed_spec_exits_1_and_the_rest_is_done(tmp_path: Path, tiny_f
         complete = await walk(made.destination.address, list(tiny_fleet.tags))
     assert (1, 1, tiny_fleet.closures()) == (asked.code, done.code, complete)
     assert f"{made.destination.address}/gone:1" in done.out
+
+
+async def test_what_a_quota_leaves_is_told_at_the_end(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """A registry that gives out no more manifests fails the specs it kept back, in a plan's words for quotas."""
+    left = Headers({"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "6;w=21600"})
+    async with mirror(tmp_path, tiny_fleet) as made:
+        made.source.faults.add(Rule(left, kind=Operation.HEAD_MANIFEST))
+        done = await made.run("apply")
+    told = re.search(
+        r"\n(\S+): quota: \d+ manifests read of 100 in 6 h, 5 left, at least \d+ still needed\n", done.out
+    )
+    assert (1, made.source.address) == (done.code, told and told[1]), done.out
+    assert "deferred: quota: " in done.out
 
 
 async def test_only_narrows(tmp_path: Path, tiny_fleet: Fleet) -> None:

@@ -13,7 +13,7 @@ from mmgraph.events import Draining, Event, Finished, Outcome, Retried, Started,
 from mmgraph.execute import DRAIN_SECONDS, Execution
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import OCI_MANIFEST, Manifest, digest_of, parse
-from mmgraph.quirks import Quirk
+from mmgraph.quirks import Learned, Quirk
 from mmgraph.server import Delay, Drop, FaultPlan, Flip, Headers, Quirks, Refuse, Rule, Stall
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation, RawManifest
@@ -573,6 +573,44 @@ async def test_what_a_quota_leaves_is_deferred() -> None:
         account = await run.apply()
         causes = [end.cause.partition(": 1")[0] for end in account.ends if end.outcome == "failed"]
         assert (2, ["deferred: quota"] * 3) == (account.count(Outcome.CREATED), causes)
+
+
+@pytest.mark.parametrize(("declared", "pauses"), [([0], 0), ([], 1)], ids=["counts", "does not"])
+async def test_a_limit_of_manifests_holds_nothing_else_up(declared: list[int], pauses: int) -> None:
+    """Docker Hub's 429 is about GETs of manifests: two images are copied whole, the rest deferred, and nothing waits.
+
+    Of a registry that is not known to count them, the same answer is about all of it.
+    """
+    spent = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "0;w=21600"}
+    clock = ManualClock()
+    async with rig(declared={Quirk.COUNTS_MANIFESTS: declared}, clock=clock) as rigged:
+        for number in range(5):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        limited = Refuse(429, "TOOMANYREQUESTS", headers=spent)
+        rigged.fault(0, Rule(limited, Operation.GET_MANIFEST, skip=2))
+        with clock.autojump():
+            account = await Run(
+                rigged, [(f"a{number}:1", f"b{number}:1") for number in range(5)], clock
+            ).apply()
+        traffic = account.traffic[Registry(rigged.servers[0].address)]
+        causes = [end.cause.partition(": 1")[0] for end in account.ends if end.outcome is Outcome.FAILED]
+        assert (["deferred: quota"] * 3, 2, False) == (
+            causes,
+            account.count(Outcome.CREATED),
+            account.complete,
+        )
+        assert pauses == min(1, traffic.pauses)
+
+
+async def test_what_was_learned_is_in_the_account() -> None:
+    """A registry that turned out to be blind is told of once, with the rest of what happened."""
+    plans = [FaultPlan(), FaultPlan(quirks=Quirks(blind_self_mount=True))]
+    async with rig(plans=plans) as rigged:
+        for number in range(3):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        run = Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(3)])
+        account = await run.apply()
+        assert (Learned(Registry(rigged.servers[1].address), Quirk.BLIND),) == account.quirks
 
 
 async def test_a_tag_that_moves_while_a_registry_asks_to_wait_is_left_alone() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.names import Digest, Registry, Repository
 from mmgraph.oci import digest_of
+from mmgraph.quirks import Quirk, Quirks
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.server import FaultPlan, MemoryStorage, RegistryServer, Rule
@@ -63,8 +64,12 @@ async def rig(
     clock: Clock | None = None,
     plans: Sequence[FaultPlan] | None = None,
     jobs: int = 16,
+    declared: Mapping[Quirk, Sequence[int]] = {},
 ) -> AsyncIterator[Rig]:
-    """Start a source (server 0) and destinations (from 1), and a client whose retries are not random."""
+    """Start a source (server 0) and destinations (from 1), and a client whose retries are not random.
+
+    ``declared`` is what the client is told of servers, by their numbers.
+    """
     faults = list(plans or [FaultPlan() for _ in range(destinations + 1)])
     storages = [MemoryStorage() for _ in faults]
     async with AsyncExitStack() as stack:
@@ -78,6 +83,12 @@ async def rig(
                 clock=clock or SystemClock(),
                 jobs=jobs,
                 chance=random.Random(1),
+                quirks=Quirks(
+                    {
+                        quirk: [Registry(servers[number].address) for number in numbers]
+                        for quirk, numbers in declared.items()
+                    }
+                ),
             )
         )
         made = Rig(servers, faults, client)
