@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmgraph.cli.session import Session
     from mmgraph.events import Event, Outcome, Reporter
     from mmgraph.plan import Plan
+    from mmgraph.rules import Rules, Violation
     from mmgraph.specs import CopySpec
     from mmgraph.staleness import Looks, Stale
 
@@ -50,7 +51,8 @@ def apply(
 
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
-    from mmgraph.cli.output import emit, say, wants_colour, width
+    from mmgraph.cli.output import emit, wants_colour, width
+    from mmgraph.cli.rules import refuse, rules_for
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
     from mmgraph.execute import Execution
@@ -62,14 +64,20 @@ def apply(
     if repair and isinstance(chosen, Plan):
         raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
 
+    rules = rules_for(chosen, selection)
+    if (violations := _known(chosen, rules)) and not dry_run:
+        return refuse(violations)
     heard = _Heard()
 
     async def work(interrupts: Interrupts) -> int:
         account = None
         async with open_session(network, look.color) as session:
-            made, looks, stale = await _prepared(session, chosen, selection, exact=dry_run, repair=repair)
+            made, looks, stale = await _prepared(
+                session, chosen, selection, rules, exact=dry_run, repair=repair
+            )
+            refused = made.violations and (rules.whole_set or isinstance(chosen, Plan))
             todo = made.changes or made.count(Result.FAILED)
-            if todo and not stale and not dry_run:
+            if todo and not stale and not refused and not dry_run:
                 session.view.begin(made)
                 heard.view, heard.total = session.view, len(made.goals)
                 execution = Execution(
@@ -80,16 +88,13 @@ def apply(
             notes = session.notes
         # Only now, when progress no longer holds the terminal.
         if stale:
-            say("Saved plan is stale, and nothing was sent. Make it anew with mmgraph plan --out.")
-            for each in stale[:_STALE]:
-                say(f"  {each}")
-            if len(stale) > _STALE:
-                say(f"  and {len(stale) - _STALE} more, {len(stale)} in all")
-            return FAILED
+            return _refuse_stale(stale)
         colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
         if dry_run:
             emit(plan_text(made, colour=colour, width=width(), fold=fold, notes=notes))
-            return FAILED if made.count(Result.FAILED) else DONE
+            return FAILED if made.violations or made.count(Result.FAILED) else DONE
+        if refused:
+            return refuse(made.violations)
         if account is None:
             emit(lacking_text(made, colour=colour, width=width()))
             emit("mmgraph: nothing to do\n")
@@ -100,6 +105,27 @@ def apply(
         return INTERRUPTED if interrupts.count else FAILED
 
     return run(lambda interrupts: heard.watch(work(interrupts)))
+
+
+def _known(chosen: "Sequence[CopySpec] | Plan", rules: "Rules") -> "Sequence[Violation]":
+    """The rules that are broken by what is known before any registry is asked: names, and what a plan states."""
+    from mmgraph.compliance import judged
+    from mmgraph.plan import Plan
+
+    if isinstance(chosen, Plan):
+        return judged(chosen, rules).violations
+    return [violation for spec in chosen for violation in rules.of_name(spec.destination)]
+
+
+def _refuse_stale(stale: "Sequence[Stale]") -> int:
+    from mmgraph.cli.output import say
+
+    say("Saved plan is stale, and nothing was sent. Make it anew with mmgraph plan --out.")
+    for each in stale[:_STALE]:
+        say(f"  {each}")
+    if len(stale) > _STALE:
+        say(f"  and {len(stale) - _STALE} more, {len(stale)} in all")
+    return FAILED
 
 
 class _Heard:
@@ -146,6 +172,7 @@ async def _prepared(
     session: "Session",
     chosen: "Sequence[CopySpec] | Plan",
     selection: Selection,
+    rules: "Rules",
     *,
     exact: bool,
     repair: bool,
@@ -153,14 +180,19 @@ async def _prepared(
     """The plan to carry out: compiled from specs, or the saved one with what has been reached meanwhile."""
     from mmgraph import staleness
     from mmgraph.cli.routes import cautioned
+    from mmgraph.compliance import judged, read_losses
     from mmgraph.plan import Plan
 
     if not isinstance(chosen, Plan):
         made, looks = await session.compile(
-            chosen, exact=exact, require_platforms=selection.require_platforms, repair=repair
+            chosen, exact=exact, require_platforms=selection.require_platforms, repair=repair, rules=rules
         )
         return made, looks, ()
     for line in await staleness.drift(chosen, session.client):
         session.warn(line)
     looks, stale = await staleness.check(chosen, session.client, session.clock)
-    return cautioned(session.network, staleness.settle(chosen, looks)), looks, stale
+    made = cautioned(session.network, staleness.settle(chosen, looks))
+    if rules and not stale:
+        losses = await read_losses(made, rules, session.client, session.cache, session.clock)
+        made = judged(made, rules, losses)
+    return made, looks, stale

@@ -41,12 +41,13 @@ def graph(
     """Print the graph of specs or a saved plan."""
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
-    from mmgraph.cli.output import emit, say, write
+    from mmgraph.cli.output import emit, write
     from mmgraph.cli.routes import cautioned
+    from mmgraph.cli.rules import complain, rules_for
     from mmgraph.cli.session import open_session
+    from mmgraph.compliance import judged
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
-    from mmgraph.report.words import safe
 
     form = _form(format, out)
     if form == "json" and (collapse or all):
@@ -54,24 +55,23 @@ def graph(
     if collapse and all:
         raise SpecError("--collapse draws no blobs, and --all every one: leave one out")
     chosen = load(specs, selection)
+    rules = rules_for(chosen, selection)
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):
-            made = cautioned(network, chosen)
+            made = judged(cautioned(network, chosen), rules)
         else:
             async with open_session(network, look.color) as session:
                 made, _looks = await session.compile(
-                    chosen, exact=True, require_platforms=selection.require_platforms
+                    chosen, exact=True, require_platforms=selection.require_platforms, rules=rules
                 )
         drawn = draw(made)
         if out is not None:
             write(out, drawn)
         else:
             emit(drawn.decode())
-        for goal in made.goals:
-            if goal.result is Result.FAILED:
-                say(safe(f"{goal.spec.destination}: {goal.cause}"))
-        return FAILED if made.count(Result.FAILED) else DONE
+        complain(made)
+        return FAILED if made.violations or made.count(Result.FAILED) else DONE
 
     def draw(made: Plan) -> bytes:
         if form == "json":

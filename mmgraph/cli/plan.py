@@ -47,20 +47,22 @@ def plan(
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, write
     from mmgraph.cli.routes import cautioned
+    from mmgraph.cli.rules import complain, rules_for
     from mmgraph.cli.session import open_session
+    from mmgraph.compliance import judged
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
-    from mmgraph.report.words import safe
 
     chosen = load(specs, selection)
     if isinstance(chosen, Plan) and (out is not None or repair):
         raise SpecError("a saved plan is shown as it is: --out and --repair are for specs")
 
+    rules = rules_for(chosen, selection)
     notes: list[str] = []
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):
-            made = cautioned(network, chosen)
+            made = judged(cautioned(network, chosen), rules)
         else:
             async with open_session(network, look.color) as session:
                 made, _looks = await session.compile(
@@ -69,25 +71,26 @@ def plan(
                     exact=not question or out is not None,
                     require_platforms=selection.require_platforms,
                     repair=repair,
+                    rules=rules,
                 )
                 notes.extend(session.notes)
         show(made)
-        if made.count(Result.FAILED):
+        if made.violations or made.count(Result.FAILED):
             return FAILED
         return CHANGES if made.changes and (detailed_exitcode or question) else DONE
 
     def show(made: Plan) -> None:
         document = saved.write(made, f"mmgraph {__version__}") if out or format == "json" else b""
-        if out:
+        if out and not made.violations:
             write(out, document, private=True)
         if question:
-            for goal in made.goals:
-                if goal.result is Result.FAILED:
-                    say(safe(f"{goal.spec.destination}: {goal.cause}"))
+            complain(made)
         elif format == "json":
             emit(document.decode())
         else:
             _print(made, look, notes, unfold=all)
+        if out and made.violations:
+            say(f"{out} is not written: a plan that breaks rules is not saved")
 
     return run(work)
 

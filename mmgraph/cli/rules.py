@@ -10,12 +10,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from mmgraph.cli import FAILED
 from mmgraph.cli.config import NAME, read
+from mmgraph.cli.options import ALL, Selection
 from mmgraph.cli.output import say
 from mmgraph.errors import SpecError
-from mmgraph.names import Platform, Reference, Registry, near_platform, quote
-from mmgraph.rules import Rule, Rules
-from mmgraph.specs import near_destinations
+from mmgraph.names import Platform, Registry, near_platform, quote
+from mmgraph.plan import Plan, Result
+from mmgraph.report.violations import headline, violation_lines
+from mmgraph.report.words import safe
+from mmgraph.rules import Rule, Rules, Violation
+from mmgraph.specs import CopySpec, near_destinations
 
 Part = TypeVar("Part")
 
@@ -59,11 +64,34 @@ def parse(tables: dict[str, Any]) -> Rules:
     return Rules(tuple(_rule(number, table) for number, table in enumerate(rules, 1)), scope == "set")
 
 
-def notice_idle(rules: Rules, destinations: Sequence[Reference]) -> None:
-    """Say which rules are for no destination of the set: their globs may be misspelled."""
-    for rule in rules.idle(destinations):
-        near = near_destinations(destinations, rule.patterns[0])
-        say(f"notice: {rule.name} of {NAME} is for no destination of this set{near}")
+def rules_for(chosen: Sequence[CopySpec] | Plan, selection: Selection = ALL) -> Rules:
+    """The rules of ``./mmgraph.toml``; of those that are for no destination of a whole set it is said so."""
+    rules = read_rules()
+    if not selection.only:
+        specs = [goal.spec for goal in chosen.goals] if isinstance(chosen, Plan) else chosen
+        destinations = [spec.destination for spec in specs]
+        for rule in rules.idle(destinations):
+            near = near_destinations(destinations, rule.patterns[0])
+            say(f"notice: {rule.name} of {NAME} is for no destination of this set{near}")
+    return rules
+
+
+def refuse(violations: Sequence[Violation]) -> int:
+    """Say which rules are broken, and that nothing was sent for it; return the exit code."""
+    say(f"nothing was sent: {headline(violations)}")
+    for line in violation_lines(violations):
+        say(f"  {line}")
+    return FAILED
+
+
+def complain(made: Plan) -> None:
+    """Say which rules a plan breaks, and what in it cannot be planned."""
+    for line in violation_lines(made.violations):
+        say(line)
+    told = {violation.destination for violation in made.violations}
+    for goal in made.goals:
+        if goal.result is Result.FAILED and goal.spec.destination not in told:
+            say(safe(f"{goal.spec.destination}: {goal.cause}"))
 
 
 def _rule(number: int, table: dict[str, Any]) -> Rule:
@@ -109,7 +137,7 @@ class _Table:
             raise self._wrong(f"{key} is neither true nor false: {words}")
         if value is not demand:
             reason = "rules add up, and none takes back what another demands"
-            raise self._wrong(f"{key} = {str(value).lower()} demands nothing, and {reason}: {words}")
+            raise self._wrong(f"{key} = {str(value).lower()} demands nothing ({reason}): {words}")
 
     def _wrong(self, message: str) -> SpecError:
         return SpecError(f"{NAME}: {self._title}: {message}")

@@ -27,6 +27,7 @@ from mmgraph.registry.repositories import Command, Repositories
 from mmgraph.registry.trace import Exchange, TraceFile
 from mmgraph.report.lines import Lines
 from mmgraph.report.terminal import animated
+from mmgraph.rules import NONE, Rules
 from mmgraph.specs import CopySpec
 from mmgraph.staleness import Looks
 from mmgraph.store import ManifestCache
@@ -70,9 +71,18 @@ class Session:
         self.view(Notice(None, message))
 
     async def compile(
-        self, specs: Sequence[CopySpec], *, exact: bool, require_platforms: bool, repair: bool = False
+        self,
+        specs: Sequence[CopySpec],
+        *,
+        exact: bool,
+        require_platforms: bool,
+        repair: bool = False,
+        rules: Rules = NONE,
     ) -> tuple[Plan, Looks]:
-        """Read what must be read; return the plan, and what the destinations were seen to name."""
+        """Read what must be read; return the plan, and what the destinations were seen to name.
+
+        ``rules``: what breaks one fails.
+        """
         registries = {spec.destination.repository.registry for spec in specs}
         quirks = self.client.quirks
         compiler = Compiler(
@@ -91,6 +101,7 @@ class Session:
                 for each in registries
                 if each in self.creators or quirks.has(each, Quirk.REPOSITORY_FIRST)
             },
+            rules=rules,
         )
         return cautioned(self.network, await compiler.plan()), compiler.evidence.looks
 
