@@ -27,7 +27,7 @@ class Quirk(StrEnum):
     WHOLE_UPLOADS = "takes a blob in one piece only"
     LEAST_CHUNK = "takes pieces of a blob of at least so many bytes"
     BLIND = "does not show by mounting what it has: asked by HEAD before each upload"
-    TOKEN_BY_GET = "its token service refuses POST: asked by GET"  # noqa: S105 - words, no secret
+    TOKEN_BY_GET = "has a token service that refuses POST: asked by GET"  # noqa: S105 - words, no secret
     DUMB_HEAD = "tells no digest to HEAD of a manifest: asked by GET"
     SILENT_401 = "asks for a login without saying how: asked by a ping"
     REFUSES_MOUNTS = "answers a mount with an error"

@@ -107,6 +107,27 @@ def test_a_private_authority(
     assert (1, True) == (code, expected.format(server.address) in " ".join(shown.split())), shown
 
 
+def test_a_saved_plan_tells_whose_certificate_was_not_checked(
+    private: tuple[Authority, Distribution],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Wherever it is looked at, without the option it was made with."""
+    address = private[1].address
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "specs.json").write_text(json.dumps({"src": f"{address}/a:v1", "dst": f"{address}/b:v1"}))
+    main(["plan", "--no-cache", "--insecure", address, "--out", "plan.json", "specs.json"])
+    capsys.readouterr()
+    told = f"The certificate of {address} is not checked (--insecure)."
+    shown = []
+    for arguments in (["plan", "plan.json"], ["graph", "plan.json"], ["apply", "plan.json"]):
+        main(arguments)
+        shown.append(told in capsys.readouterr().out)
+    assert [True, True, True] == shown
+
+
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Authority, Distribution]]:
     """Run a registry with a private certificate."""

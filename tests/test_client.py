@@ -265,14 +265,15 @@ async def test_head_404_get_200(ours: RegistryServer) -> None:
         digest = await push_image(wire, at(ours))
         assert Resolved(digest, IMAGE) == await wire.resolve(at(ours), "v1")
         assert None is await wire.find(at(ours), "v1")
+        assert wire.quirks.has(at(ours).registry, Quirk.DUMB_HEAD)
 
 
 async def test_an_absent_source(ours: RegistryServer) -> None:
-    """A tag that neither HEAD nor GET finds is an absent one."""
+    """A tag that neither HEAD nor GET finds is an absent one, and says nothing of its registry."""
     async with client() as wire:
         with pytest.raises(RegistryError) as caught:
             await wire.resolve(at(ours), "v1")
-    assert caught.value.absent
+    assert (True, ()) == (caught.value.absent, wire.quirks.learned)
 
 
 async def test_other_bytes_by_digest(ours: RegistryServer) -> None:

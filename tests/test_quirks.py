@@ -27,6 +27,37 @@ def test_ecr_is_told_by_its_host(registry: str, expected: bool) -> None:
     assert expected == Quirks().has(Registry.parse(registry), Quirk.MOUNTS_COMMITTED)
 
 
+@pytest.mark.parametrize(
+    ("registry", "expected"),
+    [("docker.io", True), ("index.docker.io", True), ("registry-1.docker.io", True), ("ghcr.io", False)],
+)
+def test_docker_hub_counts_manifests(registry: str, expected: bool) -> None:
+    """Under each of its names; others are asked for as many as are wanted."""
+    assert expected == Quirks().has(Registry.parse(registry), Quirk.COUNTS_MANIFESTS)
+
+
+def test_what_is_known_is_not_learned() -> None:
+    """What the table or the user has said already is no news."""
+    quirks = Quirks({Quirk.REFUSES_MOUNTS: [EXAMPLE]})
+    quirks.learn(EXAMPLE, Quirk.REFUSES_MOUNTS)
+    assert () == quirks.learned
+
+
+@pytest.mark.parametrize(
+    ("learned", "expected"),
+    [
+        (Learned(EXAMPLE, Quirk.REFUSES_MOUNTS), "registry.example.com answers a mount with an error"),
+        (
+            Learned(EXAMPLE, Quirk.TOKEN_BY_GET),
+            "registry.example.com has a token service that refuses POST: asked by GET",
+        ),
+    ],
+)
+def test_what_is_learned_reads_as_a_sentence(learned: Learned, expected: str) -> None:
+    """After the registry's name."""
+    assert expected == str(learned)
+
+
 def test_every_row_has_evidence() -> None:
     """No row of the table stands without a source."""
     assert [] == [row for row in TABLE if len(row.evidence) < 10]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 
+from mmgraph.names import Registry
 from mmgraph.plan import Plan
 from mmgraph.report.markdown import LIMIT, code, plan_markdown
 from tests.golden import expected
@@ -32,6 +34,12 @@ def test_the_comment_reads_as_it_shall(plan: Plan) -> None:
     """The bill, what failed, the changes from the largest on, the requests folded."""
     text = plan_markdown(plan)
     assert expected("plan.md", text) == text
+
+
+def test_it_tells_whose_certificate_is_not_checked(plan: Plan) -> None:
+    """Who approves a change must know what it takes at its word."""
+    text = plan_markdown(replace(plan, unchecked=(Registry("quay.io"),)))
+    assert "\n> `! The certificate of quay.io is not checked (--insecure).`\n" in text
 
 
 def test_nothing_to_do_is_said() -> None:

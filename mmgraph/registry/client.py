@@ -183,7 +183,10 @@ class Client:
         if answer.status in (401, 429) or (answer.status >= 500 and answer.status != 501):
             raise refused(answer)
         # 404 too: Nexus has answered it to HEAD of a manifest that GET finds (registry-cli#43).
-        return await self._get(repository, name)
+        found = await self._get(repository, name)
+        if answer.status == 404:
+            self.quirks.learn(repository.registry, Quirk.DUMB_HEAD)
+        return found
 
     async def find(self, repository: Repository, name: str) -> Resolved | None:
         """See ``Destination.find``; 404 to HEAD is believed here, since that is what a new tag looks like."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mmgraph.cost import Costs
 from mmgraph.plan import Goal, Plan, Result
 from mmgraph.report.outline import changes_of
-from mmgraph.report.text import plan_line
+from mmgraph.report.text import cautions, plan_line
 from mmgraph.report.words import listed, number, safe, size
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
     writer = _Writer(limit)
     summary = plan_line(plan).replace(". ", ".  \n")  # two blanks break the line
     writer.add(f"### mmgraph plan\n\n{summary}\n")
-    for note in notes:
+    for note in (*notes, *cautions(plan)):
         writer.add(f"\n> {code(note)}\n")
     if failed:
         writer.add(f"\n**{number(len(failed), 'spec')} cannot be planned**\n\n")
