@@ -352,7 +352,7 @@ class Execution:
 
     async def _probe(self, repository: Repository, digest: Digest) -> None:
         """After its first committed blob, learn whether a registry sees its own blobs (one request, once)."""
-        if repository.registry in self._probed:
+        if repository.registry in self._probed or digest.algorithm != "sha256":  # which a probe might harm
             return
         self._probed.add(repository.registry)
         with suppress(MmgraphError):

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from mmgraph.registry.trace import Heard
 
 _MOUNT_TRIES: Final = 3
+_MOUNTABLE: Final = "sha256"
+"""What may be asked for by a mount. distribution 2.8 answers 201 to a mount by another algorithm, writes a link to what
+it does not have, and so loses the blob, also one that was there: such a one is looked for by HEAD, and uploaded."""
 _READINGS: Final = 2
 """How often a manifest is read of which other bytes come than are called so."""
 _CANCEL_SECONDS: Final = 10.0
@@ -349,6 +352,10 @@ class Client:
             except RegistryError:  # no token for reading mount_from, say: the upload need not fail with it
                 return await self._open(repository)
             if answer.status == 201 and not wire.contradicts(answer.header("Docker-Content-Digest"), digest):
+        if mount_from is not None and digest.algorithm != _MOUNTABLE:
+            if await self._holds(repository, digest, None, held=True):
+                return None
+            mount_from = None
                 return None
             if answer.status == 202:
                 self._chunks.heard(repository.registry, answer)
@@ -370,6 +377,8 @@ class Client:
             return False
         if answer.status == 202 or wire.mount_refused(answer.status):  # not: overloaded
             self.quirks.learn(repository.registry, Quirk.BLIND)
+        if digest.algorithm != _MOUNTABLE:
+            return False
         return answer.status == 201
 
     async def send(
