@@ -85,13 +85,13 @@ def apply(
                 )
                 interrupts.drain = execution.drain
                 account = await execution.run()
-            notes = session.notes
+            notes, programs = session.notes, session.programs
         # Only now, when progress no longer holds the terminal.
         if stale:
             return _refuse_stale(stale)
         colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
         if dry_run:
-            emit(plan_text(made, colour=colour, width=width(), fold=fold, notes=notes))
+            emit(plan_text(made, colour=colour, width=width(), fold=fold, notes=notes, creators=programs))
             return FAILED if made.violations or made.count(Result.FAILED) else DONE
         if refused:
             return refuse(made.violations)

@@ -13,13 +13,20 @@ if TYPE_CHECKING:
 
     from mmgraph.plan import Plan
 
+_Out = Annotated[
+    Path | None, Parameter(metavar="FILE", help="Save the plan, for apply to carry out as it is.")
+]
+_Missing = Annotated[
+    Path | None,
+    Parameter(metavar="FILE", help="Write the repositories that must be created first, one a line."),
+]
+
 
 def plan(
     *specs: SpecsOrPlan,
     format: Annotated[Literal["text", "json"], Parameter(help="json is what --out saves.")] = "text",  # noqa: A002
-    out: Annotated[
-        Path | None, Parameter(metavar="FILE", help="Save the plan, for apply to carry out as it is.")
-    ] = None,
+    out: _Out = None,
+    missing_repositories: _Missing = None,
     all: Annotated[  # noqa: A002
         bool, Parameter(negative="", show_default=False, help="Also list what is there already.")
     ] = False,
@@ -83,6 +90,7 @@ def plan(
         document = saved.write(made, f"mmgraph {__version__}") if out or format == "json" else b""
         if out and not made.violations:
             write(out, document, private=True)
+        _list(made, missing_repositories)
         if question:
             complain(made)
         elif format == "json":
@@ -95,13 +103,30 @@ def plan(
     return run(work)
 
 
+def _list(made: "Plan", path: Path | None) -> None:
+    """Write the repositories to create into the file ``path``, where it is wanted."""
+    from mmgraph.cli.output import write
+
+    if path is not None:
+        write(path, "".join(f"{repository}\n" for repository in made.missing).encode())
+
+
 def _print(made: "Plan", look: Look, notes: "Sequence[str]", *, unfold: bool) -> None:
     """Print a plan for people."""
     import sys
 
+    from mmgraph.cli.creation import programs
     from mmgraph.cli.output import emit, wants_colour, width
     from mmgraph.report.text import plan_text
 
     colour = wants_colour(sys.stdout, look.color)
-    folded = sys.stdout.isatty()
-    emit(plan_text(made, unfold=unfold, colour=colour, width=width(), fold=folded, notes=notes))
+    text = plan_text(
+        made,
+        unfold=unfold,
+        colour=colour,
+        width=width(),
+        fold=sys.stdout.isatty(),
+        notes=notes,
+        creators=programs(),
+    )
+    emit(text)

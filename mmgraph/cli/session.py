@@ -27,6 +27,7 @@ from mmgraph.registry.repositories import Command, Repositories
 from mmgraph.registry.trace import Exchange, TraceFile
 from mmgraph.report.lines import Lines
 from mmgraph.report.terminal import animated
+from mmgraph.report.words import number
 from mmgraph.rules import NONE, Rules
 from mmgraph.specs import CopySpec
 from mmgraph.staleness import Looks
@@ -63,8 +64,15 @@ class Session:
 
     @property
     def notes(self) -> list[str]:
-        """What to say under a plan or a summary: what is left of quotas."""
-        return [f"{registry}: {quota.words}" for registry, quota in sorted(self.client.quotas().items())]
+        """What to say under a plan or a summary: what is left of quotas, which repositories are new."""
+        quotas = [f"{registry}: {quota.words}" for registry, quota in sorted(self.client.quotas().items())]
+        created = len(self.client.repositories.created)
+        return quotas + ([f"{number(created, 'repository', 'repositories')} created."] if created else [])
+
+    @property
+    def programs(self) -> dict[Registry, str]:
+        """The programs that create repositories."""
+        return {registry: command.program for registry, command in self.creators.items()}
 
     def warn(self, message: str) -> None:
         """Tell what a person should know."""
