@@ -344,6 +344,10 @@ class Client:
     async def _start(
         self, repository: Repository, digest: Digest, mount_from: Repository | None
     ) -> Upload | None:
+        if mount_from is not None and digest.algorithm != _MOUNTABLE:
+            if await self._holds(repository, digest, None, held=True):
+                return None
+            mount_from = None
         if mount_from is not None:
             try:
                 answer = await self._mount(Operation.POST_UPLOAD, repository, digest, mount_from)
@@ -352,10 +356,6 @@ class Client:
             except RegistryError:  # no token for reading mount_from, say: the upload need not fail with it
                 return await self._open(repository)
             if answer.status == 201 and not wire.contradicts(answer.header("Docker-Content-Digest"), digest):
-        if mount_from is not None and digest.algorithm != _MOUNTABLE:
-            if await self._holds(repository, digest, None, held=True):
-                return None
-            mount_from = None
                 return None
             if answer.status == 202:
                 self._chunks.heard(repository.registry, answer)
@@ -369,6 +369,8 @@ class Client:
 
     async def probe(self, repository: Repository, digest: Digest) -> bool:
         """See ``Writer.probe``."""
+        if digest.algorithm != _MOUNTABLE:
+            return False
         try:
             answer = await self._mount(Operation.PROBE, repository, digest, repository)
             if answer.status == 202:
@@ -377,8 +379,6 @@ class Client:
             return False
         if answer.status == 202 or wire.mount_refused(answer.status):  # not: overloaded
             self.quirks.learn(repository.registry, Quirk.BLIND)
-        if digest.algorithm != _MOUNTABLE:
-            return False
         return answer.status == 201
 
     async def send(
