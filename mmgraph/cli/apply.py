@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 _STALE = 50
 """Stale destinations that are named."""
+_KeepGoing = Annotated[
+    bool,
+    Parameter(
+        alias="-k",
+        negative="",
+        show_default=False,
+        help="Go on with the rest where a spec fails. It is the default; the name is make's.",
+    ),
+]
 
 
 def apply(
@@ -28,15 +37,7 @@ def apply(
     dry_run: Annotated[
         bool, Parameter(alias="-n", negative="", show_default=False, help="Print the plan and stop.")
     ] = False,
-    keep_going: Annotated[
-        bool,
-        Parameter(
-            alias="-k",
-            negative="",
-            show_default=False,
-            help="Go on with the rest where a spec fails. It is the default; the name is make's.",
-        ),
-    ] = False,
+    keep_going: _KeepGoing = False,
     max_failures: Annotated[
         int | None,
         Parameter(metavar="N", validator=Number(gte=1), help="Start nothing new after so many failed specs."),
