@@ -43,7 +43,7 @@ async def test_help_imports_nothing_heavy(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["plan", "apply", "graph", "explain", "verify", "serve", "schema", "auth", "auth check"]
+    "name", ["plan", "apply", "graph", "explain", "diff", "verify", "serve", "schema", "auth", "auth check"]
 )
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What it does, and a line to copy."""
@@ -396,7 +396,7 @@ def test_debug_shows_the_traceback(
     assert (1, True) == (code, "ZeroDivisionError" in capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("what", ["specs", "plan", "graph", "explanation"])
+@pytest.mark.parametrize("what", ["specs", "plan", "graph", "explanation", "difference"])
 def test_schemas_are_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is one document of JSON Schema 2020-12."""
     code = main(["schema", what])

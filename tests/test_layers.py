@@ -52,6 +52,8 @@ LAYERS: Final = {
     "compliance": _room(4, "closure evidence observe plan rules demands"),
     "soundness": _room(4, "graph plan"),
     "cost": _room(4, "graph plan"),
+    "recall": _room(2, "flights"),
+    "difference": _room(4, "graph plan"),
     "lookup": _room(4, "graph plan"),
     "explain": _room(5, "graph plan cost lookup"),
     "verify": _room(5, "closure discover"),
@@ -135,7 +137,7 @@ LAYERS: Final = {
         " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
-    "report": _room(6, "graph bill plan account cost explain rules verify"),
+    "report": _room(6, "graph bill plan account cost difference explain rules verify"),
     "cli": _room(10, "*"),
     "__main__": _room(11, "cli"),
 }

@@ -110,7 +110,7 @@ def hostile() -> Plan:
     planner = Planner(Evidence(), pool.documents)
     planner.add(Image(spec("a/b", "c.example/d:1"), root, root))
     plan = planner.finish()
-    steps = {node: replace(step, reason=HOSTILE) for node, step in plan.steps.items()}
+    steps = {node: replace(step, reason=HOSTILE, label=HOSTILE) for node, step in plan.steps.items()}
     goals = [replace(goal, gains=(HOSTILE,), losses=(HOSTILE,)) for goal in plan.goals]
     return Plan(plan.graph, steps, goals, plan.documents, plan.bill)
 

@@ -57,6 +57,14 @@ to no registry.
 
 Example: mmgraph explain team/app:v1 specs.json
 """
+_DIFF: Final = """Say what differs between two plans, or two sets of specs.
+
+Tags, bytes, requests and storage. Specs are planned against what the
+destinations hold now, both sets alike: the second as if the first were not
+carried out. Writes to no registry.
+
+Example: mmgraph diff specs.json amd64.json
+"""
 _SERVE: Final = """Serve a registry, over a directory or memory.
 
 It speaks plain HTTP and asks nobody who they are, so keep it on loopback. The first line of its output is
@@ -94,9 +102,10 @@ _COMMANDS: Final = (
     ("apply", "[SPECS... | PLAN]", _APPLY),
     ("graph", "[SPECS... | PLAN]", _GRAPH),
     ("explain", "NAME|DIGEST [SPECS... | PLAN]", _EXPLAIN),
+    ("diff", "OLD NEW", _DIFF),
     ("verify", "[SPECS...]", _VERIFY),
     ("serve", "[DIR]", _SERVE),
-    ("schema", "[specs | plan | graph | explanation]", _SCHEMA),
+    ("schema", "[specs | plan | graph | explanation | difference]", _SCHEMA),
 )
 _EVERYWHERE: Final = Group("Everywhere", sort_key=9)
 

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 def schema(
     what: Annotated[
-        Literal["specs", "plan", "graph", "explanation"],
+        Literal["specs", "plan", "graph", "explanation", "difference"],
         Parameter(metavar="WHAT", help="Which document."),
     ] = "specs",
     /,
@@ -17,13 +17,14 @@ def schema(
 
     from mmgraph import saved, specs
     from mmgraph.cli.output import emit
-    from mmgraph.report import explanation_json, graph_json
+    from mmgraph.report import difference_json, explanation_json, graph_json
 
     schemas = {
         "specs": specs.schema,
         "plan": saved.schema,
         "graph": graph_json.schema,
         "explanation": explanation_json.schema,
+        "difference": difference_json.schema,
     }
     made = schemas[what]()
     emit(json.dumps(made, indent=2) + "\n")

@@ -21,6 +21,7 @@ from mmgraph.events import Event, Notice
 from mmgraph.names import Registry
 from mmgraph.plan import Plan
 from mmgraph.quirks import Quirk, Quirks
+from mmgraph.recall import Recall
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.repositories import Command, Repositories
@@ -85,18 +86,19 @@ class Session:
         exact: bool,
         require_platforms: bool,
         repair: bool = False,
+        recall: Recall | None = None,
         rules: Rules = NONE,
     ) -> tuple[Plan, Looks]:
         """Read what must be read; return the plan, and what the destinations were seen to name.
 
-        ``rules``: what breaks one fails.
+        ``recall``: what is asked there is what other sets were told. ``rules``: what breaks one fails.
         """
         registries = {spec.destination.repository.registry for spec in specs}
         quirks = self.client.quirks
         compiler = Compiler(
             specs,
-            self.client,
-            self.client,
+            recall or self.client,
+            recall or self.client,
             self.cache,
             self.clock,
             self.view,

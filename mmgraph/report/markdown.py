@@ -49,7 +49,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
         range(len(plan.goals)), key=lambda place: (-costs.alone[place], -costs.moved[place], place)
     )
     changed = [place for place in by_cost if plan.goals[place].result in (Result.CREATE, Result.MOVE)]
-    writer = _Writer(limit)
+    writer = Writer(limit)
     summary = plan_line(plan).replace(". ", ".  \n")  # two blanks break the line
     writer.add(f"### mmgraph plan\n\n{summary}\n")
     for note in (*notes, *cautions(plan)):
@@ -102,7 +102,7 @@ def _requests(plan: Plan) -> Iterator[str]:
         yield f"| {code(registry)} | {sum(counts.values())} ({kinds}) |\n"
 
 
-class _Writer:
+class Writer:
     """Text up to a limit; tables lose rows at their end rather than anything in between."""
 
     def __init__(self, limit: int) -> None:
@@ -111,6 +111,7 @@ class _Writer:
 
     @property
     def text(self) -> str:
+        """All that fitted."""
         return "".join(self._parts)
 
     def add(self, text: str) -> bool:

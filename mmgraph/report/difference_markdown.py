@@ -1,0 +1,48 @@
+"""A difference as Markdown: a comment on a pull request, the largest changes first. Decides nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmgraph.difference import Sort
+from mmgraph.report.difference import MEANINGS, difference_line, grown, phrases_of
+from mmgraph.report.markdown import LIMIT, Writer, code
+from mmgraph.report.words import size
+
+if TYPE_CHECKING:
+    from mmgraph.difference import Change, Difference
+
+_SIGNS = {Sort.ADDED: "+", Sort.REMOVED: "-", Sort.CHANGED: "~"}
+
+
+def difference_markdown(difference: Difference, *, limit: int = LIMIT) -> str:
+    """The difference in at most ``limit`` characters: tables of sums, of storage, and of tags by size."""
+    writer = Writer(limit)
+    writer.add(f"### mmgraph diff\n\n{difference_line(difference)}\n")
+    sums = [
+        f"| {MEANINGS[name]} | {size(each.old)} | {size(each.new)} | {grown(each.change)} |\n"
+        for name, each in difference.bill.items()
+        if each.change
+    ]
+    sums += [
+        f"| stored at {code(registry)} | {size(each.old)} | {size(each.new)} | {grown(each.change)} |\n"
+        for registry, each in difference.storage.items()
+        if each.added or each.removed
+    ]
+    for registry, kinds in difference.requests.items():
+        old, new = (sum(getattr(each, name) for each in kinds.values()) for name in ("old", "new"))
+        if any(each.change for each in kinds.values()):
+            sums.append(f"| requests at {code(registry)} | {old} | {new} | {new - old:+d} |\n")
+    if sums:
+        writer.add("\n")
+        writer.rows("| | old | new | change |\n|---|---:|---:|---:|\n", sums)
+    changes = sorted(difference.changes, key=lambda change: -abs(change.bytes))
+    if changes:
+        writer.add("\n")
+        writer.rows("| | tag | change |\n|---|---|---|\n", [_row(change) for change in changes])
+    return writer.text
+
+
+def _row(change: Change) -> str:
+    what = "<br>".join(code(phrase) for phrase in phrases_of(change))
+    return f"| {_SIGNS[change.sort]} | {code(str(change.destination))} | {what} |\n"
