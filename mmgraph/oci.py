@@ -190,6 +190,8 @@ def parse(raw: bytes, content_type: str, digest: Digest | None = None) -> Docume
     ``raw`` must have ``digest`` where one is given. The type is the Content-Type's, else that of the
     ``mediaType`` field, which OCI documents may lack, else it follows from the fields. Where two of these
     disagree the document is refused: another client would read it as another image (CVE-2021-41190).
+    A ``schemaVersion`` other than 2 is refused. Without one, though it MUST be there (image-spec), nobody reads another
+    image: the destination says whether it takes that (distribution: 500, and why in its log).
     """
     if len(raw) > MANIFEST_LIMIT:
         raise ContentError(f"a manifest of {len(raw)} bytes, more than the {MANIFEST_LIMIT} mmgraph takes")
