@@ -10,7 +10,7 @@ import pytest
 from mmgraph.cli import main
 from mmgraph.cli.app import app
 from mmgraph.cli.options import Network
-from mmgraph.cli.routes import allowances, routes
+from mmgraph.cli.routes import allowances, chunks, routes
 from mmgraph.names import Registry
 from mmgraph.registry.gate import Allowance
 from mmgraph.registry.origins import Opening
@@ -25,6 +25,7 @@ CONFIG = """
 insecure = ["c.example"]
 [registry."a.example"]
 jobs = 3
+upload-chunk = "16MiB"
 requests-per-second = 0.5
 trust-realm = "sso.example"
 insecure = true
@@ -32,6 +33,7 @@ insecure = true
 trust-realm = ["x.example", "y.example:1"]
 trust-upload-host = "s3.corp"
 requests-per-second = 7
+upload-chunk = 65536
 """
 A, B, C = Registry("a.example"), Registry("b.example:5000"), Registry("c.example")
 
@@ -60,6 +62,36 @@ def test_openings(network: Network) -> None:
 def test_allowances(network: Network) -> None:
     """Jobs and pace of one registry come together."""
     assert {A: Allowance(3, 0.5), B: Allowance(None, 7.0)} == allowances(network)
+
+
+def test_chunks(network: Network) -> None:
+    """A registry's chunks are bytes, or a number with a unit."""
+    assert {A: 16 << 20, B: 65_536} == chunks(network)
+
+
+@pytest.mark.parametrize(
+    "value", ['"16 MB"', '"1GiB"', '"33MiB"', '"63KiB"', "0", "-1", '""', '"MiB"', "true", "1.5"]
+)
+def test_chunks_that_make_no_sense(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no size, or none that can be, is refused before anybody is asked."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mmgraph.toml").write_text(f"[registry.'a.example']\nupload-chunk = {value}\n")
+    (tmp_path / "specs.json").write_text(json.dumps({"src": "a.example/a:v1", "dst": "a.example/b:v1"}))
+    code = main(["plan", "--no-cache"])
+    assert (1, True) == (code, "upload-chunk" in capsys.readouterr().err)
+
+
+def test_chunks_for_a_registry_that_takes_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that cannot work is refused with who says so."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mmgraph.toml").write_text("[registry.'ghcr.io']\nupload-chunk = '16MiB'\n")
+    (tmp_path / "specs.json").write_text(json.dumps({"src": "a.example/a:v1", "dst": "a.example/b:v1"}))
+    code = main(["plan", "--no-cache"])
+    assert (1, True) == (code, "rust-oci-client#35" in capsys.readouterr().err)
 
 
 def test_unchecked(network: Network) -> None:

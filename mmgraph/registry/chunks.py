@@ -153,21 +153,23 @@ class Chunks:
         if asked > self._sizes.get(registry, asked):
             self._quirks.learn(registry, Quirk.LEAST_CHUNK, asked)
 
-    def latest(self, upload: Upload) -> Upload:
-        """Return a session that was opened as ``upload`` as it is now, and forget it."""
+    def current(self, upload: Upload) -> Upload:
+        """Return a session that was opened as ``upload`` as it is now."""
+        return Upload(upload.repository, self._latest.get(upload, upload.location))
+
+    def forget(self, upload: Upload) -> Upload:
+        """Return it as it is now, for the last time."""
         return Upload(upload.repository, self._latest.pop(upload, upload.location))
 
-    async def send(self, upload: Upload, size: int, body: bytes | AsyncIterator[bytes], chunk: int) -> Upload:
-        """Send all of ``body`` in chunks of ``chunk`` bytes; return the session as it is then, to be committed."""
+    async def send(self, upload: Upload, size: int, body: bytes | AsyncIterator[bytes], chunk: int) -> None:
+        """Send all of ``body`` in chunks of ``chunk`` bytes; the session is to be committed then."""
         at = Position(0, upload.location)
         async with aclosing(cut(_piece(body) if isinstance(body, bytes) else body, size, chunk)) as pieces:
             async for held in pieces:
                 if at.offset + len(held) < size:  # the last may be shorter (distribution-spec, end-5)
                     self._refuse_short(upload.repository.registry, size, chunk)
                 at = await self._send(upload, at, held)
-                self._latest[upload] = at.location
                 held.release()
-        return Upload(upload.repository, at.location)
 
     def _refuse_short(self, registry: Registry, size: int, chunk: int) -> None:
         """Raise where the registry has meanwhile asked for longer chunks than ``chunk``, for which memory was taken."""
@@ -211,7 +213,7 @@ class Chunks:
                         f" {at.offset}-{end - 1}",
                         status=answer.status,
                     )
-                at = Position(found, _location(answer, at))
+                at = self._stands(upload, answer, at, found)
                 if found < end and not await self._retrying.again(request):
                     error = ContentError(
                         f"{answer.shown}: holds {found} bytes after {request.tries} tries to send it {end}",
@@ -223,10 +225,9 @@ class Chunks:
             pass
         return at
 
-    async def holding(self, session: Upload, size: int) -> Upload:
-        """Return a session that is known to have held ``size`` bytes as it is now; raises where it is lost."""
-        at = await self._look(session, Position(size, session.location), size, size)
-        return Upload(session.repository, at.location)
+    async def holding(self, upload: Upload, size: int) -> None:
+        """Ask a session whether it still holds all ``size`` bytes; raises where it is lost."""
+        await self._look(upload, Position(size, self.current(upload).location), size, size)
 
     async def _look(self, upload: Upload, at: Position, first: int, end: int) -> Position:
         """Ask a session where it stands, which must be from ``first`` to ``end``; else it is lost.
@@ -246,7 +247,14 @@ class Chunks:
             )
             error.final = False
             raise error
-        return Position(found, _location(answer, at))
+        return self._stands(upload, answer, at, found)
+
+    def _stands(self, upload: Upload, answer: Answer, at: Position, found: int) -> Position:
+        """Take note of where a session goes on: as before where the answer does not say."""
+        location = answer.header("Location")
+        if location is not None:
+            self._latest[upload] = location = upload_location(answer.url, location)
+        return Position(found, location or at.location)
 
     async def _ask(
         self,
@@ -282,12 +290,6 @@ class Chunks:
 
 async def _piece(body: bytes) -> AsyncGenerator[bytes, None]:
     yield body
-
-
-def _location(answer: Answer, at: Position) -> str:
-    """Where the session goes on: as before where the answer does not say."""
-    location = answer.header("Location")
-    return at.location if location is None else upload_location(answer.url, location)
 
 
 def _patch(upload: Upload, at: Position, data: memoryview) -> Call:

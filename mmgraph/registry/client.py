@@ -390,7 +390,7 @@ class Client:
     async def cancel(self, upload: Upload) -> None:
         """See ``Writer.cancel``."""
         scopes = wire.push_scopes(upload.repository)
-        upload = self._chunks.latest(upload)
+        upload = self._chunks.forget(upload)
         try:
             call = Call(Operation.DELETE_UPLOAD, upload.repository, upload.location, scopes)
             await within(self._clock, _CANCEL_SECONDS, self._wire.once(call))

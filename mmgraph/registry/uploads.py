@@ -133,30 +133,29 @@ class Uploads:
     ) -> None:
         """Send all of it by PATCH, then commit it; a session that gets lost is the caller's to begin anew."""
         try:
-            session = await self._chunks.send(upload, size, body, chunk)
-            await self._commit(session, digest, size)
+            await self._chunks.send(upload, size, body, chunk)
+            await self._commit(upload, digest, size)
         except MmgraphError as error:
             self._wire.retrying.spend(error, upload.repository, Operation.PATCH_UPLOAD)
             raise
-        self._chunks.latest(upload)
+        self._chunks.forget(upload)
 
-    async def _commit(self, session: Upload, digest: Digest, size: int) -> None:
+    async def _commit(self, upload: Upload, digest: Digest, size: int) -> None:
         """Commit what a session holds already, by a PUT without a body; repeated while the session still holds it."""
 
         async def once(repeat: bool) -> Answer:
-            return await self._wire.once(_put(session, digest, b"", 0), repeat=repeat)
+            return await self._wire.once(_put(self._chunks.current(upload), digest, b"", 0), repeat=repeat)
 
         async def look(going_on: bool) -> None:
-            nonlocal session
-            if await self._holds(session.repository, digest, size, held=True):
+            if await self._holds(upload.repository, digest, size, held=True):
                 raise LandedError
             if going_on:
-                session = await self._chunks.holding(session, size)
+                await self._chunks.holding(upload, size)
 
-        request = Request(Operation.PUT_BLOB, session.repository)
+        request = Request(Operation.PUT_BLOB, upload.repository)
         try:
             answer = await self._chunks.patiently(request, once, look)
-            await self._committed(session, answer, digest, size)
+            await self._committed(upload, answer, digest, size)
         except LandedError:
             pass
 

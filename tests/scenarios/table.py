@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from tests.scenarios import answers, documents, presence, reading, redirects, tokens, weather, words, writing
+from tests.scenarios import (
+    answers,
+    chunks,
+    documents,
+    presence,
+    reading,
+    redirects,
+    tokens,
+    weather,
+    words,
+    writing,
+)
 from tests.scenarios.rows import Elsewhere
 
 ROWS = tuple(
@@ -12,6 +23,7 @@ ROWS = tuple(
             *redirects.ROWS,
             *documents.ROWS,
             *writing.ROWS,
+            *chunks.ROWS,
             *presence.ROWS,
             *tokens.ROWS,
             *weather.ROWS,

@@ -40,6 +40,7 @@ _OPERATIONS: Final = {
     ("GET", "manifests"): Operation.GET_MANIFEST,
     ("PUT", "manifests"): Operation.PUT_MANIFEST,
     ("GET", "tags"): Operation.GET_TAGS,
+    ("GET", "uploads"): Operation.GET_UPLOAD,
     ("HEAD", "blobs"): Operation.HEAD_BLOB,
     ("GET", "blobs"): Operation.GET_BLOB,
     ("POST", "uploads"): Operation.POST_UPLOAD,
