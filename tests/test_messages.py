@@ -29,6 +29,7 @@ AT = "https://ghcr.io/v2/acme/app"
 GO = "Client sent an HTTP request to an HTTPS server."
 NO_PLAIN_HTTP = "TLS is spoken there, so do without --plain-http"
 OTHER = digest_of(b"y")
+TOO_LARGE = "r.example takes nothing as large as this for app (413): raise its limit, or its proxy's"
 LOGIN = "the login of ~/.docker/config.json may pull but not push"
 
 MESSAGES = [
@@ -51,6 +52,18 @@ MESSAGES = [
     (
         (Operation.PUT_BLOB, f"{AT}/blobs/uploads/u?_state=x", 413, (), "", "", 1),
         "ghcr.io takes nothing as large as this for acme/app (413): raise its limit, or its proxy's",
+    ),
+    (
+        (Operation.PUT_BLOB, "https://r.example/v2/app/blobs/uploads/u", 413, (), "", "", 1),
+        f"{TOO_LARGE}, or have blobs sent to it in chunks (upload-chunk in mmgraph.toml)",
+    ),
+    (
+        (Operation.PATCH_UPLOAD, "https://r.example/v2/app/blobs/uploads/u", 413, (), "", "", 1),
+        f"{TOO_LARGE}, or send it shorter chunks (upload-chunk)",
+    ),
+    (
+        (Operation.PUT_MANIFEST, "https://r.example/v2/app/manifests/v1", 413, (), "", "", 1),
+        TOO_LARGE,
     ),
     (
         (Operation.HEAD_MANIFEST, f"{AT}/manifests/v1", 429, ("TOOMANY",), "slow", "", 7),

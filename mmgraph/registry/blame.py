@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mmgraph.names import Registry
+from mmgraph.quirks import Quirk, evidence
 from mmgraph.registry import wire
 from mmgraph.store import Operation
 
@@ -35,7 +37,7 @@ def sentence(
     """Return what a refusal means: ``said`` are the registry's own words, ``advice`` is what helps with a login."""
     place, path, name = _named(url)
     reason = " ".join([str(status), *codes]) + (f", after {tries} tries" if tries > 1 else "")
-    hint = advice or _hint(operation, status, codes, said)
+    hint = advice or _hint(operation, place, status, codes, said)
     return "".join(
         (
             _happened(operation, place, path, name, status, codes),
@@ -88,7 +90,16 @@ def _happened(
     return f"{place} does not accept the {'push to' if writes else 'pull from'} {path}"
 
 
-def _hint(operation: Operation, status: int, codes: tuple[str, ...], said: str) -> str:
+def _in_chunks(operation: Operation, place: str) -> str:
+    """What else helps with a body that is too long: shorter ones, where the registry takes them."""
+    if operation is Operation.PATCH_UPLOAD:
+        return ", or send it shorter chunks (upload-chunk)"
+    if operation is not Operation.PUT_BLOB or evidence(Registry(place), Quirk.WHOLE_UPLOADS):
+        return ""
+    return ", or have blobs sent to it in chunks (upload-chunk in mmgraph.toml)"
+
+
+def _hint(operation: Operation, place: str, status: int, codes: tuple[str, ...], said: str) -> str:
     """What to do, in a few words."""
     if status == 400 and ("to an HTTPS server" in said or "to HTTPS port" in said):  # Go's words, and nginx's
         return "TLS is spoken there, so do without --plain-http"
@@ -97,7 +108,7 @@ def _hint(operation: Operation, status: int, codes: tuple[str, ...], said: str) 
     if status == 404 and operation in (Operation.GET_MANIFEST, Operation.HEAD_MANIFEST):
         return "check the name and the tag, and the login"
     if status == 413:
-        return "raise its limit, or its proxy's, or set upload-chunk for it in mmgraph.toml"
+        return f"raise its limit, or its proxy's{_in_chunks(operation, place)}"
     if status == 429:
         return "run it again later"
     if status in (405, 501) and operation in _WRITES:
