@@ -110,6 +110,18 @@ async def test_a_goal_that_was_reached_is_unchanged() -> None:
     )
 
 
+async def test_a_repository_that_was_created_meanwhile_is_not_missing() -> None:
+    """A name that was found in it shows that it is there."""
+    async with rig() as rigged:
+        await lay(rigged, 0, "a:1", FIRST)
+        await lay(rigged, 0, "b:1", FIRST)
+        places = tuple(rigged.repository(1, name) for name in "ab")
+        plan = replace(await planned(rigged, "a:1", "b:1"), missing=places)
+        await lay(rigged, 1, "a:1", FIRST)
+        looks, _ = await check(plan, rigged.client, SystemClock())
+    assert places[1:] == settle(plan, looks).missing
+
+
 async def test_a_settled_plan_writes_only_what_is_left() -> None:
     """Of two images, one of them there, the other is sent, and mounts what the first one has."""
     async with rig() as rigged:

@@ -66,6 +66,15 @@ ELSEWHERE = (
         ),
     ),
     Elsewhere(
+        88,
+        "repo-absent",
+        (
+            "tests/test_repositories.py::test_before_the_first_upload",
+            "tests/test_repositories.py::test_a_failure",
+            "tests/test_repositories.py::test_somebody_was_faster",
+        ),
+    ),
+    Elsewhere(
         78,
         "kill-9",
         (
