@@ -33,19 +33,23 @@ def explain(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import say
+    from mmgraph.cli.rules import rules_for
     from mmgraph.cli.session import open_session
+    from mmgraph.compliance import judged
     from mmgraph.plan import Plan, Result
     from mmgraph.report.words import number
 
     chosen = load(specs, selection)
+    rules = rules_for(chosen, selection)
+    rules = rules_for(chosen, selection)
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):
-            made = chosen
+            made = judged(chosen, rules)
         else:
             async with open_session(network, look.color) as session:
                 made, _looks = await session.compile(
-                    chosen, exact=True, require_platforms=selection.require_platforms
+                    chosen, exact=True, require_platforms=selection.require_platforms, rules=rules
                 )
         _print(made, name, format, look)
         if failed := made.count(Result.FAILED):

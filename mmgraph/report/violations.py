@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 50
 """Violations that are told one by one, unless all are asked for."""
+_LENGTH: Final = 1000
+"""Characters of one violation: a destination and two digests can have 700."""
 _TEXT: Final = {"type": "string"}
 
 
@@ -21,7 +23,7 @@ def violation_lines(violations: Sequence[Violation], *, limit: int | None = LIMI
 
     ``limit``: so many, and how many more there are. Nothing where there are no violations.
     """
-    lines = [safe(str(each)) for each in violations[:limit]]
+    lines = [safe(str(each), _LENGTH) for each in violations[:limit]]
     if len(lines) < len(violations):
         lines.append(f"and {len(violations) - len(lines)} more, {len(violations)} in all")
     return lines
@@ -48,7 +50,7 @@ def violation_block(
         if each.destination != last:
             yield f"  {mark} {each.destination}"
         last = each.destination
-        yield from paragraph(safe(each.cause), width, 6)
+        yield from paragraph(safe(each.cause, _LENGTH), width, 6)
     if limit is not None and len(violations) > limit:
         yield f"  {mark} and {len(violations) - limit} more, {len(violations)} in all"
 
