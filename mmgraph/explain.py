@@ -14,6 +14,7 @@ import msgspec
 from mmgraph.cost import Costs
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.plan import Action, Goal, Plan, Result, Step, is_done
+from mmgraph.rules import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,6 +65,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """Bytes that would not move if it, and every spec that needs it, were dropped."""
     uncreated: bool = False
     """Whether its repository is not there, at a registry that takes nothing before it has been created."""
+    violations: tuple[Violation, ...] = ()
+    """The rules that it breaks, or the spec whose end it is."""
 
 
 class Explainer:
@@ -83,7 +86,8 @@ class Explainer:
         """Return what there is to say of ``subject``."""
         node, plan = subject.node, self._plan
         if node is None:
-            return Explanation(subject.goal, None, None, self._without_node(subject.goal))
+            told = self._without_node(subject.goal)
+            return Explanation(subject.goal, None, None, told, violations=self._violations(subject))
         step = plan.steps[node]
         above = plan.graph.dependants([node])
         needed_by = self._goals({node, *above})
@@ -108,6 +112,14 @@ class Explainer:
             sum(plan.steps[each].size for each in {node, *needs} if self._moves(each)),
             self._costs.of(node),
             node.repository in self._uncreated,
+            self._violations(subject),
+        )
+
+    def _violations(self, subject: Subject) -> tuple[Violation, ...]:
+        destination = subject.goal.spec.destination if subject.goal else None
+        node = f"{subject.node.kind} {subject.node}" if subject.node else None
+        return tuple(
+            each for each in self._plan.violations if each.destination == destination or each.node == node
         )
 
     def _goals(self, nodes: Iterable[Node]) -> tuple[Goal, ...]:

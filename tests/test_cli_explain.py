@@ -97,3 +97,17 @@ async def test_specs_are_planned_and_explained(tmp_path: Path) -> None:
         written = [each for each in made.destination.log if each.method not in ("GET", "HEAD")]
     told = "1 manifest put (414 B), 2 blobs upload (7 B)"
     assert (0, [], True) == (done.code, written, told in done.out), done.out
+
+
+def test_a_broken_rule_is_named(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where a saved plan breaks it; in JSON with the node."""
+    Path("mmgraph.toml").write_text('[[rule]]\nfor = "dst.example/*"\nonly-registries = ["other.example"]\n')
+    told = []
+    for form in ("text", "json"):
+        main(["explain", "tool:2", plan, "--format", form])
+        told.append(capsys.readouterr().out)
+    found = json.loads(told[1])["explanations"][0]["violations"]
+    assert ("  breaks:    rule 1", [("rule 1", "dst.example/tool:2")]) == (
+        next(line for line in told[0].splitlines() if "breaks" in line)[:19],
+        [(each["rule"], each["destination"]) for each in found],
+    )

@@ -55,7 +55,7 @@ LAYERS: Final = {
     "recall": _room(2, "flights"),
     "difference": _room(4, "graph plan"),
     "lookup": _room(4, "graph plan"),
-    "explain": _room(5, "graph plan cost lookup"),
+    "explain": _room(5, "graph plan cost lookup rules"),
     "verify": _room(5, "closure discover"),
     "saved": _room(5, "graph bill plan soundness rules"),
     "staleness": _room(4, "graph evidence plan"),

@@ -76,11 +76,13 @@ def _sentences(each: Explanation, colour: bool) -> Iterator[tuple[str, str]]:
         yield "action", f"{paint(str(step.action), style, colour)}: {_MEANINGS[step.action]}"
         yield "reason", safe(step.reason)
     yield "evidence", safe(each.evidence, _SENTENCES)
+    for violation in each.violations:
+        yield "breaks", safe(violation.cause)
     if goal is not None:
         yield from _of_goal(goal)
     if step is None or node is None:
         return
-    if step.label or node.kind is not Kind.TAG:
+    if node.kind is not Kind.TAG:
         label = f", {safe(step.label)}" if step.label else ""
         yield "size", f"{size(step.size)}{label}"
     if each.uncreated:

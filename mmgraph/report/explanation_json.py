@@ -10,6 +10,7 @@ import msgspec
 from mmgraph.graph import Kind
 from mmgraph.plan import Action, Result
 from mmgraph.report.graph_json import id_of
+from mmgraph.report.violations import violation_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +59,16 @@ class Part(_Wire, frozen=True, kw_only=True):
     bytes: _Count
 
 
+class Broken(_Wire, frozen=True, kw_only=True):
+    """A rule of mmgraph.toml that it breaks, or the spec whose end it is."""
+
+    rule: str
+    demand: Annotated[str, _means("As it stands in mmgraph.toml.")]
+    destination: str
+    node: Annotated[str | None, _means("An id, whether or not the graph has it.")]
+    found: str
+
+
 class Entry(_Wire, frozen=True, kw_only=True):
     """One node, or one spec that has none."""
 
@@ -70,6 +81,7 @@ class Entry(_Wire, frozen=True, kw_only=True):
     reason: str | None = None
     evidence: Annotated[str, _means("Where what is known of it comes from, as a sentence.")]
     spec: Spec | None = None
+    violations: tuple[Broken, ...] = ()
     size: Annotated[int | None, _means("Bytes; tags have none.")] = None
     platform: str | None = None
     source: Annotated[str | None, _means("The repository that it is read from.")] = None
@@ -122,9 +134,10 @@ def schema() -> dict[str, Any]:
 
 def _entry(each: Explanation) -> Entry:
     spec = _spec(each.goal) if each.goal else None
+    violations = tuple(Broken(**fields) for fields in violation_objects(each.violations))
     node, step = each.node, each.step
     if node is None or step is None:
-        return Entry(evidence=each.evidence, spec=spec)
+        return Entry(evidence=each.evidence, spec=spec, violations=violations)
     return Entry(
         id=id_of(node),
         kind=node.kind,
@@ -135,6 +148,7 @@ def _entry(each: Explanation) -> Entry:
         reason=step.reason,
         evidence=each.evidence,
         spec=spec,
+        violations=violations,
         size=step.size if node.kind is not Kind.TAG else None,
         platform=step.label or None,
         source=_text(step.source),
