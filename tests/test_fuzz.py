@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmgraph import oci, saved
+from mmgraph.cli import config
 from mmgraph.errors import ContentError, RegistryError, SpecError
 from mmgraph.names import Digest, Platform, Reference, Registry, Repository
 from mmgraph.registry import policy, wire
@@ -77,6 +80,34 @@ LOGINS = {
     "credsStore": "desktop",
 }
 ERRORS = {"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "no", "detail": {"digest": SHA}}]}
+
+
+TOML = """jobs = 4
+plain-http = ["a.example"]
+[apply]
+keep-going = true
+[registry."r.example:5000"]
+ca = "corporate.pem"
+jobs = 2
+trust-realm = ["auth.example"]
+"""
+
+
+class Held(type(Path())):  # type: ignore[misc]
+    """A file that is not on the disk."""
+
+    content = b""
+
+    def open(self, *arguments: Any, **options: Any) -> Any:
+        """Open it."""
+        return io.BytesIO(self.content)
+
+
+def options(text: str) -> object:
+    """Read mmgraph.toml as far as no command is needed."""
+    file = Held("mmgraph.toml")
+    file.content = _bytes(text)
+    return config._of_registries(config.read(file).get("registry", {}))
 
 
 class Parser(NamedTuple):
@@ -178,6 +209,10 @@ PARSERS = {
         (SpecError,),
         (SPECS.decode(), f"[{SPECS.decode()}]\n{SPECS.decode()}"),
         ("[", '{"src":', '"', "\\", "\n", " ", "{}", "1 ", '{"src":1}\n'),
+    ),
+    # Not dots: a key with many of them takes tomllib a time that grows with their square. The file is the user's own.
+    "mmgraph.toml": Parser(
+        options, (SpecError,), (TOML,), ("[", '"', "\\", "#", "\n", " ", "a", "1", "{", "é")
     ),
     "saved plan": Parser(
         lambda text: saved.read(_bytes(text)), (SpecError,), (PLAN.decode(),), ("[", '{"a":', '"', " ", "1")

@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import AsyncExitStack
 from itertools import count
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as parent_gone
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mmgraph.cache import MemoryCache
@@ -265,12 +267,20 @@ def lived(seed: int) -> Lived:
         raise
 
 
+def end_with_parent() -> None:
+    """Let no worker outlive a test that was killed."""
+    parent = parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+    threading.Thread(target=lambda: (parent_gone([sentinel]), os._exit(1)), daemon=True).start()
+
+
 def spread(seeds: Iterable[int], until: float) -> list[Lived]:
     """Run schedules on every core until a time, in processes of their own; what fails is run again here."""
     found: list[Lived] = []
     cores = len(os.sched_getaffinity(0))
     # Half of a schedule is a thousandth of a second here and there in which its loop sees that nothing happens.
-    with ProcessPoolExecutor(2 * cores, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2 * cores, get_context("spawn"), end_with_parent) as pool:
         under_way: dict[Future[Lived], int] = {}
         for seed in seeds:
             if len(under_way) == 4 * cores:

@@ -86,8 +86,10 @@ def read(path: Path) -> dict[str, Any]:
         raise SpecError(f"{path} is longer than {_LIMIT} bytes")
     try:
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not TOML: {error}") from None
+    except RecursionError:
+        raise SpecError(f"{path} is nested too deep") from None
+    except ValueError as error:  # TOML's, UTF-8's, and that of int() for more digits than it takes
+        raise SpecError(f"{path} is not TOML: {quote(str(error))}") from None
 
 
 def _commands(app: App) -> set[str]:
