@@ -40,7 +40,8 @@ _DEMANDS: Final = {
 }
 """The keys that are true or false, with the value that demands something."""
 _OTHERS: Final = ("only-registries", "platforms", "largest")
-_KEYS: Final = ("for", "name", *_DEMANDS, *_OTHERS)
+KEYS: Final = ("for", "name", *_DEMANDS, *_OTHERS)
+"""All that a rule can say."""
 
 
 def read_rules() -> Rules:
@@ -112,9 +113,9 @@ class _Table:
         """The rule, or ``SpecError``."""
         table = self._table
         for key in table:
-            if key not in _KEYS:
-                near = difflib.get_close_matches(key, _KEYS, n=1)
-                known = f"write {near[0]}" if near else f"the keys are {', '.join(_KEYS)}"
+            if key not in KEYS:
+                near = difflib.get_close_matches(key, KEYS, n=1)
+                known = f"write {near[0]}" if near else f"the keys are {', '.join(KEYS)}"
                 raise self._wrong(f"{quote(key)} is not a key of a rule: {known}")
         if table.keys() <= {"for", "name"}:
             raise self._wrong(f"it demands nothing: say one of {', '.join((*_DEMANDS, *_OTHERS))}")
