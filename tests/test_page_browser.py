@@ -25,12 +25,13 @@ from selenium.webdriver.support.ui import Select
 
 from benchmarks.fleet import SMALL, M
 from mmgraph.cost import Costs
+from mmgraph.evidence import Evidence
 from mmgraph.graph import Kind
-from mmgraph.plan import Plan
+from mmgraph.plan import Plan, Planner
 from mmgraph.report.page import page
 from mmgraph.report.words import size
 from tests.golden.example import digest_of, example
-from tests.support.planned import SCRIPTING, fleet_plan, hostile
+from tests.support.planned import SCRIPTING, fleet_plan, hostile, with_warnings
 
 PATIENCE: Final = 20.0
 """Seconds that the page is given to come to what is expected."""
@@ -425,3 +426,33 @@ def test_all_tags_are_printed(browser: Browser, small: Plan) -> None:
     assert len(small.goals) == len(browser.names())
     browser.run("dispatchEvent(new Event('afterprint'))")
     assert len(browser.names()) < len(small.goals)
+
+
+def test_what_to_know_before_is_above_the_tags(browser: Browser) -> None:
+    """Unchecked certificates, broken rules and repositories to create are told, and lead to their tags."""
+    plan = with_warnings()
+    browser.open(plan)
+    assert "!The certificate of mirror.example.com is not checked (--insecure)." == browser.text("p.notice")
+    assert browser.text("#broken summary").startswith("!1 rule of mmgraph.toml is broken by 1 destination")
+    assert "1 repository to create" in browser.text("#to-create summary")
+    browser.element("#broken summary").click()
+    browser.element("#broken button").click()
+    browser.until("document.querySelector('#details h2').textContent", ":2")
+    assert "is too large" in browser.text("#details")
+
+
+def test_an_empty_set_has_a_page(browser: Browser) -> None:
+    """Nothing is said to be nothing, and nothing fails for it."""
+    browser.open(Planner(Evidence(), {}).finish()).type(
+        "t", Keys.ARROW_DOWN, Keys.ENTER, "g", Keys.ARROW_LEFT
+    )
+    assert "No tag fits these filters." == browser.element("#none").text
+    assert "Nothing to draw." == browser.element("#empty").text
+
+
+def test_what_is_unchanged_has_a_page(browser: Browser) -> None:
+    """A set with nothing to do is shown as well."""
+    browser.open(example(unchanged=True))
+    assert ["=unchanged"] == browser.run(
+        "[...document.querySelectorAll('#body td.action')].map((each) => each.textContent)"
+    )

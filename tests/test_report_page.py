@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import text
 
 from benchmarks.fleet import SMALL, M
+from mmgraph.closure import Unread
 from mmgraph.cost import Costs
+from mmgraph.evidence import Evidence
 from mmgraph.graph import Kind
+from mmgraph.plan import Planner
 from mmgraph.report.page import SCRIPTS, page
-from tests.golden.example import HOSTILE, example
-from tests.support.planned import SCRIPTING, fleet_plan, hostile
+from mmgraph.report.words import safe
+from tests.golden.example import HOSTILE, example, spec
+from tests.support.planned import SCRIPTING, fleet_plan, hostile, with_warnings
 
 ROOT = Path(__file__).parents[1]
 MAY_NOT_CLOSE = {"meta", "input", "link", "br", "img"}
@@ -119,6 +125,29 @@ def test_foreign_text_stays_text(title: str) -> None:
     parts = Parts(page(hostile(), title=title))
     assert [tag for tag, _ in Parts(page(example())).elements] == [tag for tag, _ in parts.elements]
     assert all(name in parts.data for name in ("kind", "goals", "texts"))
+
+
+@given(cause=text(), title=text())
+@settings(max_examples=50)
+def test_no_text_becomes_an_element(cause: str, title: str) -> None:
+    """Of any cause and any title the page has the elements that it has of others, and the cause is in it once read."""
+    planner = Planner(Evidence(), {})
+    planner.fail(Unread(spec("app:2", "mirror.example.com/app:2"), cause))
+    parts = Parts(page(planner.finish(), title=title))
+    assert [tag for tag, _ in Parts(page(example())).elements] == [tag for tag, _ in parts.elements]
+    assert safe(cause, 2000) == parts.data["texts"][parts.data["goals"][0][9]]
+
+
+def test_warnings_are_in_the_data() -> None:
+    """Rules that are broken, with goal and node, certificates that are not checked, repositories to create."""
+    data = Parts(page(with_warnings())).data
+    (goal, node, destination, cause), *others = data["broken"]
+    assert [] == others
+    assert "mirror.example.com/team/tool:2" == data["texts"][destination]
+    assert 'small (largest = "1 MiB"): tag 2 is too large' == data["texts"][cause]
+    assert data["goals"][goal - 1][1] == node
+    assert ["mirror.example.com"] == data["unchecked"]
+    assert [["mirror.example.com", "team/tool"]] == [data["repositories"][each] for each in data["toCreate"]]
 
 
 def test_foreign_text_is_shown_without_its_controls() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from benchmarks.fleet import Fleet, Shape
 from mmgraph.closure import Image, Unread
 from mmgraph.evidence import Evidence, Look
 from mmgraph.names import Digest, Reference
 from mmgraph.oci import parse
 from mmgraph.plan import Planner
+from mmgraph.rules import Violation
 from mmgraph.specs import CopySpec
-from tests.golden.example import HOSTILE, Pool, digest_of
+from tests.golden.example import HOSTILE, Pool, digest_of, example
 from tests.golden.example import spec as made
 
 if TYPE_CHECKING:
@@ -59,3 +62,16 @@ def hostile() -> Plan:
     planner.add(Image(wanted, root, root))
     planner.fail(Unread(made("app:2", "mirror.example.com/app:2"), SCRIPTING + HOSTILE))
     return planner.finish()
+
+
+def with_warnings() -> Plan:
+    """Return the example with all that is to be known before it is carried out."""
+    plan = example()
+    tool = Reference.parse("mirror.example.com/team/tool:2")
+    violation = Violation("small", 'largest = "1 MiB"', tool, "is too large", "tag", "2")
+    return msgspec.structs.replace(
+        plan,
+        violations=(violation,),
+        unchecked=(tool.repository.registry,),
+        missing=(tool.repository,),
+    )

@@ -9,19 +9,26 @@ class Details {
 
   hide() { this.panel.hidden = true; this.panel.replaceChildren(); }
 
+  // What was there may have had the focus; it is not to fall back to the beginning of the page.
+  fill(...content) {
+    const focused = this.panel.contains(document.activeElement);
+    this.panel.replaceChildren(...content);
+    this.panel.hidden = false;
+    this.panel.scrollTop = 0;
+    if (focused) this.panel.focus({ preventScroll: true });
+  }
+
   show(v) {
     const { model } = this;
     const goal = model.kind[v] === TAG || model.goalOf[v] >= 0 ? model.goals[model.goalOf[v]] : undefined;
     const what = ACTIONS[model.action[v]];
     const label = data.texts[model.label[v]];
     const title = model.kind[v] === TAG ? shortName(model, v) : label || shortDigest(model.name[v]);
-    this.panel.replaceChildren(
+    this.fill(
       this.head(KINDS[model.kind[v]], title, what),
       this.facts(v, goal, what),
       make("div", { class: "buttons" }, make("button", { type: "button", id: "focus-button", onclick: () => this.onFocus([v], `${KINDS[model.kind[v]]} ${title}`) }, "Show only what belongs to it"), " ", make("kbd", {}, "F")),
       make("div", { class: "around" }, ...this.neighbourhood(v)));
-    this.panel.hidden = false;
-    this.panel.scrollTop = 0;
   }
 
   head(kind, title, what) {
@@ -91,15 +98,13 @@ class Details {
       return make("p", {}, make("span", { class: `badge ${ACTIONS[which]}` }, sign(ACTIONS[which]), ACTIONS[which]), ` ${grouped(nodes.length)}${total}`);
     });
     const sorted = item.kind === BLOB ? [...item.nodes].sort((a, b) => model.size[b] - model.size[a]) : item.nodes;
-    this.panel.replaceChildren(
+    this.fill(
       this.head("folded", item.kind === TAG ? plural(TAG, item.nodes.length) : `${plural(item.kind, item.nodes.length)}, ${size(item.size)}`, ""),
       make("p", { class: "place" }, repositoryName(item.repository)),
       ...lines,
       make("div", { class: "buttons" }, make("button", { type: "button", id: "unfold-button", onclick: () => this.onUnfold(item) }, "Unfold"), " ", make("kbd", {}, "O"),
         " ", make("button", { type: "button", onclick: () => this.onFocus(item.nodes, plural(item.kind, item.nodes.length)) }, "Show only these"), " ", make("kbd", {}, "F")),
       this.group("In it", sorted));
-    this.panel.hidden = false;
-    this.panel.scrollTop = 0;
   }
 
   group(title, nodes, id = null) {

@@ -120,7 +120,7 @@ class Painter {
       }
     }
     context.strokeStyle = lit ? this.palette.accent : this.palette.edge;
-    context.globalAlpha = state.lit && !lit ? 0.25 : 1;
+    context.globalAlpha = lit ? 1 : Math.min(1, Math.max(0.25, this.scale * 1.6)) * (state.lit ? 0.3 : 1);
     context.lineWidth = (lit ? 1.8 : 1) * Math.max(1, 0.5 / this.scale);
     context.stroke();
     context.globalAlpha = 1;
@@ -235,14 +235,13 @@ class Painter {
       context.fillText(mark, x, middle);
       x += 15;
     }
+    const shown = this.fitted(main, end - x);
+    const from = x + this.measured(shown) + 8;
+    const rest = more && end - from > 24 ? this.fitted(more, end - from, 11) : "";
     context.font = `12px ${FONT}`; context.fillStyle = palette.ink;
-    const room = end - x;
-    const shown = this.fitted(main, room);
     context.fillText(shown, x, middle);
-    if (!more) return;
     context.font = `11px ${FONT}`; context.fillStyle = palette.faint;
-    const from = x + this.measured(shown, 12) + 8;
-    if (end - from > 24) context.fillText(this.fitted(more, end - from, 11), from, middle);
+    if (rest) context.fillText(rest, from, middle);
   }
 
   measured(text, points = 12) {
@@ -278,13 +277,13 @@ class Painter {
     const inset = Math.max(4, PAD * this.scale);
     const sums = this.scale >= READABLE ? lane.sums : "";
     const sumsWidth = sums ? this.measured(sums, 11) + 12 : 0;
-    context.font = `bold ${points}px ${FONT}`;
-    const name = `${lane.level ? "▾" : "▸"} ${lane.title}`;
-    context.fillStyle = palette.ink;
-    context.fillText(this.fitted(name, (width - 2 * inset - sumsWidth) * 0.93, points), x + inset, y + height / 2);
+    const name = this.fitted(`${lane.level ? "▾" : "▸"} ${lane.title}`, (width - 2 * inset - sumsWidth) * 0.9, points);
+    context.font = `bold ${points}px ${FONT}`; context.fillStyle = palette.ink;
+    context.fillText(name, x + inset, y + height / 2);
     if (!sums) return;
+    const from = x + width - inset - this.measured(sums, 11);
     context.font = `11px ${FONT}`; context.fillStyle = palette.faint;
-    context.fillText(sums, x + width - inset - this.measured(sums, 11), y + height / 2);
+    context.fillText(sums, from, y + height / 2);
   }
 
   strata() {

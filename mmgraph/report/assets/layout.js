@@ -1,8 +1,8 @@
 // Where items stand: a lane for each repository, in it a column for each stratum, the lanes in columns of the sheet.
 // The same scene has the same layout; all of it takes n log n steps.
 
-const ROW = 28, HEIGHT = 22, GAP = 58, PAD = 14, TITLE = 30, LANE_GAP = 16, SHEET_GAP = 70;
-const WIDTHS = [150, 176, 138, 152]; // of blobs, manifests, indexes and tags
+const ROW = 28, HEIGHT = 22, GAP = 54, PAD = 14, TITLE = 30, LANE_GAP = 16, SHEET_GAP = 70;
+const WIDTHS = [164, 172, 136, 156]; // of blobs, manifests, indexes and tags
 
 function layOut(scene, aspect) {
   const { items } = scene;

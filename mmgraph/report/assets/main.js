@@ -77,7 +77,7 @@ function keepAbove(included, goals, fits) {
 
 // Showing
 
-function update({ anchor = -1, keep = false } = {}) {
+function update({ anchor = null, keep = false } = {}) {
   const wanted = terms();
   const goals = chosenGoals(wanted);
   if (!keep) list.show(goals);
@@ -184,7 +184,7 @@ function unfold(item) {
   else for (const v of item.nodes) folding.open.add(v);
   if (!item.nodes.includes(state.selected)) { state.selected = -1; details.hide(); }
   state.pile = null;
-  update({ anchor: item.nodes[0], keep: true });
+  update({ anchor: item.level === 0 ? { repository: item.repository } : { node: item.nodes[0] }, keep: true });
   view.canvas.focus({ preventScroll: true });
 }
 
@@ -199,8 +199,7 @@ function toggleLane(lane) {
   if (folding.level === null) folding.level = view.scene.level;
   if (lane.level) folding.repositories.set(lane.repository, 0);
   else openRepository(folding, lane.repository);
-  const anchor = lane.columns.findLast((column) => column.length)[0].nodes[0];
-  update({ anchor, keep: true });
+  update({ anchor: { repository: lane.repository }, keep: true });
 }
 
 function setLevel(level) {
@@ -224,7 +223,7 @@ const list = new List({
   single: !severalRegistries, onSelect: selectGoal,
 });
 const details = new Details(model, {
-  panel: byId("details"), onSelect: (v) => select(v), onUnfold: unfold, onClose: () => select(-1),
+  panel: byId("details"), onSelect: (v) => select(v), onUnfold: unfold, onClose: () => { select(-1); byId("tags").focus({ preventScroll: true }); },
   onFocus: (nodes, name) => focus(nodes, name),
 });
 
@@ -353,8 +352,10 @@ function clearFilters() {
 
 const HELP = [
   ["/", "search"], ["Esc", "clear the search, the selection, the focus, then the filters"], ["T, G", "to the tags, to the graph"], ["↑ ↓", "from tag to tag, or from node to node within a stratum"],
-  ["← →", "in the graph: to what a node needs, to what needs it"], ["Enter", "details"], ["O", "unfold a pile"], ["F", "show only what belongs to a node"], ["+ − 0", "zoom in, out, all of it"], ["Shift + arrows", "move the graph"], ["?", "these keys"],
+  ["← →", "in the graph: to what a node needs, to what needs it"], ["Enter", "details"], ["O", "unfold a pile; so does a double click, and a click on a repository's name for all of it"], ["F", "show only what belongs to a node"], ["+ − 0", "zoom in, out, all of it"], ["Shift + arrows", "move the graph"], ["?", "these keys"],
 ];
+const READING = "Lines run from what must be there first to what needs it; dashed ones from where a blob lands to where it is mounted. "
+  + "A node's sign and line say what is done about it, its shape what it is; several that are drawn as one lie on a pile.";
 
 function escape() {
   const search = byId("search");
@@ -372,7 +373,7 @@ function toggleHelp() {
 }
 
 function listenForKeys() {
-  byId("help").append(make("dl", {}, ...HELP.flatMap(([key, words]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, words)])));
+  byId("help").append(make("dl", {}, ...HELP.flatMap(([key, words]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, words)])), make("p", {}, READING));
   byId("help-button").addEventListener("click", toggleHelp);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -407,6 +408,9 @@ function listenForTheme() {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.repaint());
 }
+
+addEventListener("beforeprint", () => { for (const each of document.querySelectorAll(".notice:not([open])")) { each.open = true; each.dataset.printed = ""; } });
+addEventListener("afterprint", () => { for (const each of document.querySelectorAll("[data-printed]")) { each.open = false; delete each.dataset.printed; } });
 
 showBill();
 showNotices();

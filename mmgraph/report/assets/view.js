@@ -34,17 +34,33 @@ class View {
 
   get aspect() { return (this.painter.width || 900) / (this.painter.height || 700); }
 
-  // Shows another scene; the camera goes to its beginning, or keeps the item of this node where it is.
-  show(scene, anchor = -1) {
-    const before = anchor >= 0 && this.scene ? this.itemOf(anchor) : null;
-    const at = before && { x: (before.left - this.camera.x) * this.camera.scale, y: (before.top - this.camera.y) * this.camera.scale };
+  // Shows another scene; the camera goes to its beginning, or keeps an anchor where it is on the screen.
+  show(scene, anchor = null) {
+    const at = anchor && this.scene && this.onScreen(anchor);
     this.scene = scene;
     this.measure();
     Object.assign(this.state, { hovered: null, cursor: null, selected: null, lit: null });
     this.tip.hidden = true;
-    const now = at && this.itemOf(anchor);
-    if (now) this.move({ ...this.camera, x: now.left - at.x / this.camera.scale, y: now.top - at.y / this.camera.scale }, false);
-    else this.home(false);
+    const now = at && this.placeOf(anchor);
+    if (!now) { this.home(false); return; }
+    const { width, height } = this.painter;
+    const { scale } = this.camera;
+    const seen = at.x > -200 && at.x < width && at.y > 0 && at.y < height;
+    this.move({ scale, x: now.x - (seen ? at.x : 40) / scale, y: now.y - (seen ? at.y : 60) / scale }, false);
+  }
+
+  // Where an anchor is: the first lane of a repository, or the item of a node.
+  placeOf({ repository, node }) {
+    const lane = repository === undefined ? null : this.scene.lanes.find((each) => each.repository === repository);
+    if (lane) return { x: lane.x, y: lane.y };
+    const item = node === undefined ? null : this.itemOf(node);
+    return item && { x: item.left, y: item.top };
+  }
+
+  onScreen(anchor) {
+    const place = this.placeOf(anchor);
+    const { x, y, scale } = this.camera;
+    return place && { x: (place.x - x) * scale, y: (place.y - y) * scale };
   }
 
   itemOf(v) { const place = this.scene.itemOf[v]; return place < 0 ? null : this.scene.items[place]; }
@@ -64,8 +80,16 @@ class View {
     this.move({ scale, x: -left / scale, y: -(TOP + margin) / scale }, animated);
   }
 
-  move(camera, animated = true) {
+  // The scene cannot be lost: a part of it stays in sight.
+  kept({ x, y, scale }) {
+    const width = this.painter.width / scale, height = this.painter.height / scale;
+    const within = (value, extent, room) => Math.max(-0.75 * room, Math.min(extent - 0.25 * room, value));
+    return { scale, x: within(x, this.scene.width, width), y: within(y, this.scene.height, height) };
+  }
+
+  move(wanted, animated = true) {
     cancelAnimationFrame(this.moving);
+    const camera = this.kept(wanted);
     if (!animated || this.still.matches) { this.camera = camera; this.redraw(); return; }
     const from = this.camera, began = performance.now();
     const step = (now) => {
@@ -95,7 +119,7 @@ class View {
     const whole = scene.width * camera.scale <= painter.width + 2 && scene.height * camera.scale <= painter.height + 2;
     map.hidden = whole;
     if (whole) return;
-    const scale = Math.min(150 / scene.width, 110 / scene.height, 0.2);
+    const scale = Math.min(130 / scene.width, 96 / scene.height, 0.2);
     const width = Math.max(24, scene.width * scale), height = Math.max(24, scene.height * scale);
     const ratio = window.devicePixelRatio || 1;
     map.width = width * ratio; map.height = height * ratio;
@@ -124,7 +148,9 @@ class View {
   centre(item, animated = true) {
     const { width, height } = this.painter;
     const scale = Math.max(this.camera.scale, 0.7);
-    this.move({ scale, x: item.left + item.width / 2 - width / scale / 2, y: item.top + HEIGHT / 2 - height / scale / 2 }, animated);
+    const { lane } = item; // all of it, where it is not too wide
+    const middle = lane.width * scale <= width ? lane.x + lane.width / 2 : item.left + item.width / 2;
+    this.move({ scale, x: middle - width / scale / 2, y: item.top + HEIGHT / 2 - height / scale / 2 }, animated);
   }
 
   reveal(item) {
@@ -285,7 +311,7 @@ function describe(model, item) {
   const first = item.nodes[0];
   if (item.folded) {
     const actions = [...item.actions.keys()].map((which) => ACTIONS[which]).join(", ");
-    return `${plural(item.kind, item.nodes.length)}, ${actions}${item.kind === TAG ? "" : `, ${size(item.size)}`}, folded; ${pathOf(item.repository)}`;
+    return `${plural(item.kind, item.nodes.length)}, ${actions}${item.kind === TAG ? "" : `, ${size(item.size)}`}, folded: a double click unfolds`;
   }
   const label = data.texts[model.label[first]];
   const what = item.kind === TAG ? `tag ${shortName(model, first)}` : `${KINDS[item.kind]}${label ? ` ${label}` : ""} ${shortDigest(model.name[first])}, ${size(item.size)}`;
