@@ -453,6 +453,7 @@ async def test_few_at_a_time(tmp_path: Path) -> None:
         (b"called with canary-in-the-environment!", "called with ***!"),
         (b"read /home/me/.aws/credentials", None),
         (b"x" * 500, "x" * 200 + "\u2026"),
+        (b"x" * (1 << 16), "x" * 200 + "\u2026"),
     ],
 )
 def test_said(output: bytes, expected: str | None) -> None:

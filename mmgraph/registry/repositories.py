@@ -36,6 +36,7 @@ _AT_ONCE: Final = 4
 """Programs at a time: each may be an interpreter, and such services allow few requests a second."""
 _LINES: Final = 3
 _SHOWN: Final = 200
+_LOOKED_AT: Final = 1000
 _PROGRAM_SHOWN: Final = 80
 _FIELD: Final = re.compile(r"\{(registry|repository)\}")
 
@@ -218,7 +219,8 @@ def said(output: bytes, environ: Mapping[str, str]) -> str:
         ):
             text = text.replace(value, "***")
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    shown = " / ".join([line for line in lines if line][-_LINES:])
+    # Cut first: the patterns take a time that grows with the square of a word's length.
+    shown = " / ".join([line for line in lines if line][-_LINES:])[:_LOOKED_AT]
     shown = _URL.sub(lambda found: wire.redact(found[0]), shown)
     for pattern in (_ASSIGNED, _OPTION, _SCHEME):
         shown = pattern.sub(r"\1***", shown)

@@ -1,0 +1,86 @@
+"""Programs as processes: where they are found, what of them is heard, and how their end is told."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mmgraph.clock import SystemClock
+from mmgraph.registry.programs import OUTPUT_LIMIT, STDERR, STDOUT, Ended, StartError, find, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ENVIRON = {"PATH": "/usr/bin:/bin", "LEFT": "alone"}
+
+
+async def sh(script: str, heard: int, stdin: bytes | None = None) -> Ended:
+    """Run a script of sh."""
+    return await run(("/bin/sh", "-c", script), ENVIRON, SystemClock(), seconds=60, heard=heard, stdin=stdin)
+
+
+@pytest.mark.parametrize(
+    ("script", "heard", "expected"),
+    [
+        ("echo out; echo err >&2", STDOUT, Ended(0, b"out\n", True, False)),
+        ("echo out; echo err >&2; exit 3", STDERR, Ended(3, b"err\n", True, False)),
+        ("cat; echo $LEFT", STDOUT, Ended(0, b"inalone\n", True, False)),
+        ("kill -9 $$", STDERR, Ended(-9, b"", True, False)),
+    ],
+)
+async def test_what_is_heard(script: str, heard: int, expected: Ended) -> None:
+    """One of the two streams, whole, and the exit code."""
+    assert expected == await sh(script, heard, b"in")
+
+
+async def test_no_input() -> None:
+    """Where nothing is to be told the standard input is empty."""
+    assert Ended(0, b"", True, False) == await sh("cat", STDOUT)
+
+
+async def test_too_much_of_a_result() -> None:
+    """A program that goes on writing a result is killed."""
+    ended = await sh("exec yes", STDOUT)
+    assert (True, OUTPUT_LIMIT) == (ended.too_long, len(ended.output))
+
+
+async def test_too_much_of_complaints() -> None:
+    """Of what is long the end is kept, and the program goes on to its own end."""
+    ended = await sh("yes | head -c 200000 >&2; echo the end >&2; exit 5", STDERR)
+    assert (5, True, True, OUTPUT_LIMIT) == (
+        ended.status,
+        ended.too_long,
+        ended.output.endswith(b"\nthe end\n"),
+        len(ended.output),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("/nonexistent",), "No such file or directory"),
+        (("/",), "Permission denied"),
+        (("/bin/a\0b",), "run"),
+    ],
+)
+async def test_what_does_not_start(arguments: tuple[str, ...], reason: str) -> None:
+    """The system's reason is told."""
+    with pytest.raises(StartError, match=reason):
+        await run(arguments, ENVIRON, SystemClock(), seconds=60, heard=STDERR)
+
+
+def test_where_a_program_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is looked for in absolute directories alone; a path is a path."""
+    (tmp_path / "tool").write_text("#!/bin/sh\n")
+    (tmp_path / "tool").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    expected = [str(tmp_path / "tool"), None, None, "./tool", sys.executable]
+    assert expected == [
+        find("tool", {"PATH": f".:{tmp_path}"}),
+        find("tool", {"PATH": ".::"}),
+        find("tool", {}),
+        find("./tool", {}),
+        find(sys.executable, {}),
+    ]
