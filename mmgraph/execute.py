@@ -50,7 +50,7 @@ DRAIN_SECONDS = 25.0
 """How long what runs may go on after the first signal: Kubernetes kills after 30."""
 _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
 _PATIENCE = 15.0
-"""Seconds of a target's pause after which the others of its tee do not wait for it."""
+"""Seconds of a registry's pauses, in the sum of a run, that others wait for the sake of a GET together."""
 _JITTER = random.Random()  # noqa: S311
 
 
@@ -89,6 +89,8 @@ class Execution:
         self._crash: BaseException | None = None
         self._wake = asyncio.Event()
         self._stopping = False
+        self._held_up: dict[tuple[Lane, Registry], tuple[float, float]] = {}
+        """What a registry's pauses came to at the last look, and how long a lane has waited through them in all."""
         self._probed: set[Registry] = set()
         self._not_empty: set[Repository] = set()
         """Repositories that were taken to hold nothing, and turned out to hold something."""
@@ -182,8 +184,8 @@ class Execution:
             return len(works) > 1 and transfer.buffer > self._whole_budget and self._part(lane, works)
         slots = self._transport.take(lane.reads, lane.writes)
         if slots is None:
-            late = [work for work in works if self._transport.paused(work.registry) > _PATIENCE]
-            if not late or len(late) == len(works):
+            late = self._late(lane, works)
+            if not late:
                 return False
             self._queue.pop(lane)  # the others do not wait for those, which get a GET of their own later
             self._push(lane.reads, late)
@@ -209,6 +211,25 @@ class Execution:
         for work in works:
             self._push(lane.reads, [work])
         return True
+
+    def _late(self, lane: Lane, works: Sequence[Work]) -> list[Work]:
+        """Those of ``works`` whose registries alone keep the others back, by pauses of more than a moment.
+
+        In the sum of a run: one that asks for a second again and again is no better than one that asks for a minute.
+        """
+        transport = self._transport
+        busy = [registry for registry in lane.writes if not transport.free((), (registry,))]
+        others = [registry for registry in lane.writes if registry not in busy]
+        waiting = bool(others) and transport.free(lane.reads, others)
+        late = []
+        for registry in busy:
+            paused = transport.held_up(registry)
+            before, waited = self._held_up.get((lane, registry), (paused, 0.0))
+            waited += paused - before if waiting else 0.0
+            self._held_up[lane, registry] = (paused, waited)
+            if waiting and max(waited, transport.paused(registry)) > _PATIENCE:
+                late.append(registry)
+        return [work for work in works if work.registry in late]
 
     def _fail_closed(self, lane: Lane, works: Sequence[Work]) -> bool:
         """Fail what is to be written to registries that are closed, or read from one, with that one cause."""

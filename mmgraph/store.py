@@ -189,6 +189,10 @@ class Limits(Protocol):
         """Take one slot in each named window now, or None where one of them is full or paused."""
         ...
 
+    def free(self, reads: Collection[Registry], writes: Collection[Registry]) -> bool:
+        """Whether ``take`` would take them now; takes none."""
+        ...
+
     def on_room(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` whenever a window may have got room; it must not block."""
         ...
@@ -207,6 +211,10 @@ class Limits(Protocol):
 
     def paused(self, registry: Registry) -> float:
         """Seconds until the registry's pause ends; 0 where it is not paused."""
+        ...
+
+    def held_up(self, registry: Registry) -> float:
+        """Seconds for which the registry has been paused so far."""
         ...
 
 

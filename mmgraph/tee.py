@@ -6,21 +6,58 @@ Owns who is waited for and who is cut loose. Must not know what the bytes are, n
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from mmgraph.clock import within
 from mmgraph.errors import InternalError, MmgraphError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 
     from mmgraph.clock import Clock
+
+T = TypeVar("T")
 
 PATIENCE: Final = 15.0
 """Seconds for which a branch may hold up others without accepting anything."""
 FLOOR: Final = 1024
 """Bytes a second below which a branch that holds up others counts as stuck, on the average of ``WINDOW``."""
 WINDOW: Final = 60.0
+MOMENT: Final = 5.0
+"""Seconds of pauses in all for which those that are done wait for one whose registry asks to wait."""
 _TICK: Final = 1.0
+
+
+async def together(
+    works: Sequence[Coroutine[Any, Any, T]], held: Callable[[int], float], clock: Clock
+) -> list[T | None]:
+    """Return what all the works come to, in their order; None for one that was cut loose.
+
+    That is one that was ``held`` up for ``MOMENT`` seconds since another was done; ``held`` tells for how long it was
+    in all so far.
+    """
+    if len(works) == 1:
+        return [await works[0]]
+    tasks = [asyncio.ensure_future(work) for work in works]
+    cut = set[int]()
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        before = [held(number) for number in range(len(tasks))]
+        while left := [task for task in tasks if not task.done()]:
+            with suppress(TimeoutError):
+                await within(clock, _TICK, asyncio.wait(left))
+            for number, task in enumerate(tasks):
+                if not task.done() and number not in cut and held(number) - before[number] >= MOMENT:
+                    cut.add(number)
+                    task.cancel()
+        return [
+            None if number in cut and task.cancelled() else task.result() for number, task in enumerate(tasks)
+        ]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class SourceFailed(Exception):

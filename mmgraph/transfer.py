@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -21,11 +21,12 @@ from mmgraph.clock import within
 from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest, Repository
 from mmgraph.store import Transport, Upload
-from mmgraph.tee import Branch, SourceFailed, Tee
+from mmgraph.tee import Branch, SourceFailed, Tee, together
 
 if TYPE_CHECKING:
     from mmgraph.clock import Clock
 
+T = TypeVar("T")
 SMALL = 4 * 1024 * 1024
 """Blobs up to this size are held whole and proven before a byte is sent, so that a repeated PUT costs no GET."""
 _STREAM_BUFFER = 1024 * 1024
@@ -162,7 +163,7 @@ class _Attempt:
         """Whether bytes have been handed on: then a stream that begins at zero again must first catch up."""
         self._sessions: dict[Repository, Upload] = {}
         """Open, and nobody else's to close."""
-        self._starts: set[asyncio.Task[Upload | None]] = set()
+        self._starts: dict[Repository, asyncio.Task[Upload | None]] = {}
         """POSTs without an answer yet: each may become a session."""
 
     async def run(self) -> tuple[Outcome, ...]:
@@ -172,7 +173,7 @@ class _Attempt:
             # Nothing can make this GET useless but a registry that has what it said it has not.
             early = asyncio.create_task(self._whole())
         try:
-            started = await asyncio.gather(*(self._start(target) for target in transfer.targets))
+            started = await self._together(transfer.targets, self._start)
             waiting = [
                 (t, o) for t, o in zip(transfer.targets, started, strict=True) if isinstance(o, Upload)
             ]
@@ -197,7 +198,7 @@ class _Attempt:
     async def abandon(self) -> None:
         """Cancel what is still open; best effort (I3 allows it, nothing depends on it)."""
         if self._starts:  # what a registry has begun to open cannot be closed before it has a name
-            starts = list(self._starts)
+            starts = list(self._starts.values())
             with suppress(TimeoutError):
                 await within(self._clock, _ABANDON_SECONDS, asyncio.wait(starts))
             for start in starts:
@@ -247,11 +248,11 @@ class _Attempt:
         start = asyncio.ensure_future(self._transport.start(repository, digest, target.mount_from))
 
         def keep(done: asyncio.Task[Upload | None]) -> None:
-            self._starts.discard(done)
+            self._starts.pop(repository, None)
             if not done.cancelled() and done.exception() is None and (session := done.result()) is not None:
                 self._sessions[repository] = session
 
-        self._starts.add(start)
+        self._starts[repository] = start
         start.add_done_callback(keep)
         return await asyncio.shield(start)
 
@@ -262,7 +263,7 @@ class _Attempt:
                 whole = await (early if early is not None else self._whole())
             except MmgraphError as error:
                 return await self._none(targets, error)
-            return await asyncio.gather(*(self._put(target, whole) for target in targets))
+            return await self._together(targets, lambda target: self._put(target, whole))
         async with _closing(self._proven()) as stream:
             try:
                 # Before the PUT opens: a destination drops an upload that idles while a slow source makes up its
@@ -275,16 +276,45 @@ class _Attempt:
             tee = Tee(stream, len(targets), _TEE_BUFFER, first)
             helpers = [asyncio.create_task(tee.pump()), asyncio.create_task(tee.watch(self._clock))]
             try:
-                return await asyncio.gather(
-                    *(
-                        self._put_branch(target, branch)
-                        for target, branch in zip(targets, tee.branches, strict=True)
-                    )
+                branches = dict(zip(targets, tee.branches, strict=True))
+                return await self._together(
+                    targets, lambda target: self._put_branch(target, branches[target])
                 )
             finally:
                 for helper in helpers:
                     helper.cancel()
                 await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def _together(
+        self, targets: Sequence[Target], work: Callable[[Target], Coroutine[Any, Any, T]]
+    ) -> list[T | Outcome]:
+        """``work`` for all; those that only wait for a pause of their registry do not keep the others for long."""
+        found = await together(
+            [work(target) for target in targets],
+            lambda number: self._transport.held_up(targets[number].repository.registry),
+            self._clock,
+        )
+        return [
+            await self._leave_out(target) if each is None else each
+            for target, each in zip(targets, found, strict=True)
+        ]
+
+    async def _leave_out(self, target: Target) -> Outcome:
+        """End what is open at a target that was cut loose: it comes back alone, once its registry lets it."""
+        repository = target.repository
+        start = self._starts.get(repository)
+        if start is not None:
+            start.cancel()
+            await asyncio.gather(start, return_exceptions=True)
+        session = self._sessions.pop(repository, None)
+        if session is not None:
+            await self._transport.cancel(session)
+        error = NetworkError(
+            f"{repository.registry} asks to wait again and again, while others wait with it for"
+            f" {self._transfer.digest}: it gets the blob on its own"
+        )
+        error.waits = True
+        return Outcome(target, How.FAILED, error=error)
 
     async def _none(self, targets: list[Target], error: MmgraphError) -> list[Outcome]:
         """The source failed before anything was sent."""

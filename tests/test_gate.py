@@ -333,3 +333,29 @@ async def test_traffic_counts_pauses(gate: Gate, clock: ManualClock) -> None:
     gate.pause(A, 1)
     expected = {A: Traffic(7, 2, 41.0, 2, 2)}
     assert expected == gate.traffic({A: 7})
+
+
+async def test_free_takes_nothing(clock: ManualClock) -> None:
+    """Whether slots could be taken is told without taking any: not where one is full, waited for, or paused."""
+    gate = Gate(clock, 1)
+    told = [gate.free([A], [B]), gate.free([A], [B])]
+    with gate.take([A], []) or pytest.fail("no room"):
+        told += [gate.free([A], [B]), gate.free([], [A, B])]
+    gate.pause(B, 5)
+    told += [gate.free([A], [B]), gate.free([A], [])]
+    await gate.close()
+    assert [True, True, False, True, False, True] == told
+
+
+async def test_how_long_it_was_paused(clock: ManualClock) -> None:
+    """Seconds count once they have passed, those of pauses that overlap once."""
+    gate = Gate(clock)
+    told = [gate.held_up(A)]
+    gate.pause(A, 10)
+    told.append(gate.held_up(A))
+    await clock.advance(4)
+    gate.pause(A, 8)
+    told.append(gate.held_up(A))
+    await clock.advance(100)
+    told.append(gate.held_up(A))
+    assert [0.0, 0.0, 4.0, 12.0] == told

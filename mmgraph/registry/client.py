@@ -138,6 +138,10 @@ class Client:
         """See ``Limits.take``."""
         return self._gate.take(reads, writes)
 
+    def free(self, reads: Collection[Registry], writes: Collection[Registry]) -> bool:
+        """See ``Limits.free``."""
+        return self._gate.free(reads, writes)
+
     def on_room(self, wake: Callable[[], None]) -> None:
         """See ``Limits.on_room``."""
         self._gate.on_room(wake)
@@ -157,6 +161,10 @@ class Client:
     def paused(self, registry: Registry) -> float:
         """See ``Limits.paused``."""
         return self._gate.paused(registry)
+
+    def held_up(self, registry: Registry) -> float:
+        """See ``Limits.held_up``."""
+        return self._gate.held_up(registry)
 
     def quotas(self) -> Mapping[Registry, Quota]:
         """What registries that count manifests have told of their quotas."""

@@ -143,6 +143,16 @@ class Gate:
                 held.append((limit, window))
         return Ticket(self, held)
 
+    def free(self, reads: Collection[Registry], writes: Collection[Registry]) -> bool:
+        """Whether ``take`` would take them; takes none."""
+        for registries, write in ((reads, False), (writes, True)):
+            for registry in registries:
+                limit = self._limit(registry)
+                window = limit.window(write=write)
+                if window.waiting or not window.room or self._left(limit, ALL) > 0:
+                    return False
+        return True
+
     async def acquire(self, registry: Registry, *, write: bool, operation: Operation | None = None) -> Ticket:
         """Take one slot, in the order of asking, once neither the registry nor the operation is paused.
 
@@ -262,6 +272,13 @@ class Gate:
         """Return the seconds until the registry's pause ends; 0 where it is not paused, or closed."""
         limit = self._limits.get(registry)
         return 0.0 if limit is None else max(0.0, self._left(limit, ALL))
+
+    def held_up(self, registry: Registry) -> float:
+        """Return the seconds for which the registry has been paused so far."""
+        limit = self._limits.get(registry)
+        if limit is None:
+            return 0.0
+        return limit.paused_seconds - sum(max(0.0, self._left(limit, name)) for name in limit.stops)
 
     # How it went
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -74,6 +75,22 @@ async def storm_beside(stage: Stage) -> None:
     other = await stage.internet.host("calm.example", password="CANARY-calm", wants="basic")
     stage.image(LARGE, b"calm", repository="calm")
     stage.specs[-1] = stage.specs[-1].replace(stage.dst.name, other.name)
+
+
+async def storm_shared(stage: Stage) -> None:
+    """The same images go to a destination in a storm and to a calm one."""
+    storm(stage)
+    other = await stage.internet.host("calm.example", password="CANARY-calm", wants="basic")
+    stage.specs += [line.replace(stage.dst.name, other.name) for line in stage.specs]
+
+
+def not_held_up(stage: Stage, run: Run) -> object:
+    """The calm one has its last tag within half a minute, for one more GET of each blob at most."""
+    asked = stage.internet.hosts["calm.example"].asked
+    times = [one.at for one in asked if one.kind in {POST, PUT, PUT_MANIFEST}]
+    read = Counter(one.digest for one in stage.src.asked if one.kind is BLOB)
+    late = max(times) - min(times) > 30 or max(read.values()) > 2
+    return [max(times) - min(times), read] if late else gate_kept(stage, run)
 
 
 def gate_kept(stage: Stage, run: Run) -> object:
@@ -176,6 +193,16 @@ PAUSES = (
         again=200,
         sessions=100,
         check=calm,
+    ),
+    Row(
+        61,
+        "429-storm",
+        "blobs shared with another host",
+        storm_shared,
+        requests=4000,
+        again=200,
+        sessions=100,
+        check=not_held_up,
     ),
     Row(
         64,
