@@ -54,6 +54,7 @@ LAYERS: Final = {
     "cost": _room(4, "graph plan"),
     "recall": _room(2, "flights"),
     "difference": _room(4, "graph plan"),
+    "ranking": _room(5, "plan cost"),
     "lookup": _room(4, "graph plan"),
     "explain": _room(5, "graph plan cost lookup rules"),
     "verify": _room(5, "closure discover"),
@@ -137,7 +138,7 @@ LAYERS: Final = {
         " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
-    "report": _room(6, "graph bill plan account cost difference explain rules verify"),
+    "report": _room(6, "graph bill plan account cost difference explain ranking rules verify"),
     "cli": _room(10, "*"),
     "__main__": _room(11, "cli"),
 }

@@ -41,7 +41,6 @@ def explain(
 
     chosen = load(specs, selection)
     rules = rules_for(chosen, selection)
-    rules = rules_for(chosen, selection)
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):

@@ -21,6 +21,7 @@ from mmgraph.report.outline import (
     name_of,
     outline,
 )
+from mmgraph.report.ranking import ranking_blocks
 from mmgraph.report.violations import LIMIT, violation_block
 from mmgraph.report.words import (
     Style,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mmgraph.names import Reference, Registry, Repository
+    from mmgraph.ranking import Ranking
 
 _FOLD_ITEMS = 6
 """Manifests of one tag that are listed one by one."""
@@ -71,14 +73,16 @@ def plan_text(
     fold: bool = False,
     notes: Sequence[str] = (),
     creators: Mapping[Registry, str] | None = None,
+    ranking: Ranking | None = None,
 ) -> str:
     """What ``mmgraph plan`` prints. ``unfold``: every blob with digest, size, action and reason.
 
     ``fold``: the last line, too, is broken at ``width``, for a terminal; else it is one line. ``notes`` are lines
-    that stand above it; ``creators`` are the programs that create repositories, by registry.
+    that stand above it; ``creators`` are the programs that create repositories, by registry; ``ranking`` stands in
+    the place of all tags.
     """
     width = max(width, 40)
-    printer = _Printer(plan, unfold, colour, width)
+    printer = _Printer(plan, unfold, colour, width, ranking)
     above_all = "".join(f"{line}\n" for line in cautions(plan, colour))
     broken = list(
         violation_block(plan.violations, colour=colour, width=width, limit=None if unfold else LIMIT)
@@ -172,8 +176,11 @@ def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
 class _Printer:
     """The blocks of one plan, each a list of lines."""
 
-    def __init__(self, plan: Plan, unfold: bool, colour: bool, width: int) -> None:
+    def __init__(
+        self, plan: Plan, unfold: bool, colour: bool, width: int, ranking: Ranking | None = None
+    ) -> None:
         self._plan = plan
+        self._ranking = ranking
         self._unfold = unfold
         self._colour = colour
         self._width = width
@@ -183,6 +190,9 @@ class _Printer:
         failed = [goal for goal in self._plan.goals if goal.result is Result.FAILED]
         if unread := [goal for goal in failed if goal.spec.destination not in told]:
             yield list(self._failures(unread))
+        if self._ranking is not None:
+            yield from ranking_blocks(self._ranking, colour=self._colour, width=self._width)
+            return
         sections = outline(self._plan)
         if self._plan.changes:
             yield [self._legend()]
