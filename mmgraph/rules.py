@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from mmgraph.names import Digest, Platform, Reference, Registry
-from mmgraph.specs import matches
+from mmgraph.specs import fits, forms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 _SHOWN: Final = 5
 """Platforms or registries that a sentence lists."""
@@ -82,9 +82,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     foreign_layers: bool = True
     docker_media_types: bool = True
 
-    def covers(self, destination: Reference) -> bool:
-        """Whether the rule is for ``destination``."""
-        return not self.patterns or any(matches(destination, pattern) for pattern in self.patterns)
+    def covers(self, names: Collection[str]) -> bool:
+        """Whether the rule is for the destination with these ``specs.forms``."""
+        return not self.patterns or any(fits(names, pattern) for pattern in self.patterns)
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -119,11 +119,13 @@ class Rules(msgspec.Struct, frozen=True):
 
     def idle(self, destinations: Sequence[Reference]) -> tuple[Rule, ...]:
         """The rules that are for none of ``destinations``: their globs may be misspelled."""
-        return tuple(rule for rule in self.rules if rule.patterns and not any(map(rule.covers, destinations)))
+        names = [forms(destination) for destination in destinations]
+        return tuple(rule for rule in self.rules if rule.patterns and not any(map(rule.covers, names)))
 
     def covering(self, destination: Reference) -> Iterator[Rule]:
         """The rules that are for ``destination``, in the order of the file."""
-        return (rule for rule in self.rules if rule.covers(destination))
+        names = forms(destination) if self.rules else ()
+        return (rule for rule in self.rules if rule.covers(names))
 
 
 NONE: Final = Rules()

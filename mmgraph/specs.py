@@ -12,7 +12,7 @@ import functools
 import json
 import re
 from collections import Counter
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,7 +21,7 @@ from mmgraph.errors import SpecError
 from mmgraph.names import Digest, Platform, Reference, Repository, near_platform, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 _SPEC_KEYS: Final = ("src", "dst", "transform")
 _TRANSFORM_KEYS: Final = ("limitPlatforms",)
@@ -431,8 +431,23 @@ def matches(destination: Reference, pattern: str) -> bool:
 
     It is the whole name in normal form, or what follows a ``/`` in it; either may be a glob.
     """
-    forms = {f"/{destination}", f"/{destination.goal}"}
-    return any(form.endswith(f"/{pattern}") or fnmatchcase(form, f"*/{pattern}") for form in forms)
+    return fits(forms(destination), pattern)
+
+
+def forms(destination: Reference) -> frozenset[str]:
+    """What ``fits`` takes for a destination that is compared with many patterns."""
+    return frozenset({f"/{destination}", f"/{destination.goal}"})
+
+
+def fits(names: Collection[str], pattern: str) -> bool:
+    """As ``matches``, for the ``forms`` of a destination."""
+    glob, literal = _glob(pattern), "[" in pattern  # elsewhere a glob fits the text that it is, too
+    return any(glob.match(name) or (literal and name.endswith(f"/{pattern}")) for name in names)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(f"*/{pattern}"))
 
 
 def near_destinations(destinations: Sequence[Reference], pattern: str) -> str:

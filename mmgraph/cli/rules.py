@@ -71,7 +71,7 @@ def rules_for(chosen: Sequence[CopySpec] | Plan, selection: Selection = ALL) -> 
     if not selection.only:
         specs = [goal.spec for goal in chosen.goals] if isinstance(chosen, Plan) else chosen
         destinations = [spec.destination for spec in specs]
-        for rule in rules.idle(destinations):
+        for rule in rules.idle(destinations) if destinations else ():
             near = near_destinations(destinations, rule.patterns[0])
             say(f"notice: {rule.name} of {NAME} is for no destination of this set{near}")
     return rules
