@@ -393,7 +393,7 @@ class _Attempt:
             raise SourceFailed(
                 ContentError(
                     f"{self._transfer.source} sent other bytes for {digest} ({length} of {self._transfer.size},"
-                    f" {digest.algorithm}:{proof.hexdigest()}): it, or what lies between, is broken; push it there again"
+                    f" {digest.algorithm}:{proof.hexdigest()}): it or the way is broken; push it there again"
                 )
             )
         if held:
