@@ -93,15 +93,21 @@ function placeLane(scene, lane) {
   let widest = 0;
   columns.forEach((column, place) => { if (column.length >= columns[widest].length) widest = place; });
   columns[widest].forEach((item, order) => { item.y = order * ROW; });
-  const settle = (column, edges) => {
+  // Beside the middle of its neighbours; one that many others share draws each of them but little.
+  const settle = (column, edges, back) => {
     const wanted = column.map((item, order) => {
-      const ends = inLane(neighbours(edges, item.place)).filter((end) => end.y !== undefined && end !== item);
-      return ends.length ? mean(ends.map((end) => end.y)) : order * ROW;
+      let sum = 0, weights = 0;
+      for (const end of inLane(neighbours(edges, item.place))) {
+        if (end.y === undefined || end === item) continue;
+        const weight = 1 / neighbours(back, end.place).length ** 2;
+        sum += weight * end.y; weights += weight;
+      }
+      return weights ? sum / weights : order * ROW;
     });
     spread(wanted).forEach((y, order) => { column[order].y = y; });
   };
-  for (let column = widest - 1; column >= 0; column--) settle(columns[column], scene.users);
-  for (let column = widest + 1; column < columns.length; column++) settle(columns[column], scene.needs);
+  for (let column = widest - 1; column >= 0; column--) settle(columns[column], scene.users, scene.needs);
+  for (let column = widest + 1; column < columns.length; column++) settle(columns[column], scene.needs, scene.users);
   const all = columns.flat();
   const top = all.reduce((least, item) => Math.min(least, item.y), Infinity);
   for (const item of all) item.y += TITLE + PAD / 2 - top;
