@@ -76,8 +76,11 @@ class Soundness:
     def _tag(self, node: Node, step: Step, needs: set[Node]) -> None:
         if step.target is None:
             raise SpecError("it has no target")
+        # A tag names what it shall, and is written all the same, where parts of that are missing.
+        broken = any(not is_done(self._steps[need]) for need in needs)
+        moves = step.old is not None and (step.old != step.target or broken)
         expected = {Action.CREATE: step.old is None, Action.UNCHANGED: step.old == step.target}
-        if not expected.get(step.action, step.old not in (None, step.target)):
+        if not expected.get(step.action, moves):
             raise SpecError(f"{step.action} does not fit what the tag names and shall name")
         if not needs and is_done(step):
             return

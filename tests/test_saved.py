@@ -131,6 +131,15 @@ def test_old_trees_are_left_out() -> None:
     assert 2 == sum(isinstance(document, Index) for document in documents)
 
 
+def test_a_tag_that_lacks_parts_can_be_saved() -> None:
+    """It names what it shall, and is written all the same, since a repair has found that it is not whole."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want("a:1", "a:1", image, now=image)
+    plan = bench.plan()
+    assert same(plan, read(write(plan, TOOL)))
+
+
 def test_an_empty_set_can_be_saved() -> None:
     """No specs give a plan with nothing in it."""
     plan = Planner(Evidence(), {}).finish()
