@@ -114,7 +114,7 @@ LAYERS: Final = {
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
     "registry.guard": _room(2),
-    "registry.repositories": _room(3, "registry.wire registry.programs"),
+    "registry.repositories": _room(6, "registry.wire registry.programs registry.refusals"),
     "registry.puts": _room(
         7,
         "registry.guard registry.wire registry.connection registry.refusals",

@@ -23,7 +23,7 @@ from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.repositories import TIMEOUT, Command, Repositories, said
 from mmgraph.saved import read, write
-from mmgraph.server import FaultPlan, MemoryStorage, RegistryServer
+from mmgraph.server import FaultPlan, MemoryStorage, Refuse, RegistryServer, Rule
 from mmgraph.server import Quirks as ServerQuirks
 from mmgraph.specs import read_specs
 from mmgraph.staleness import check, settle
@@ -260,6 +260,18 @@ async def test_no_command_no_request(tmp_path: Path) -> None:
         "create the repository there first" in account.ends[0].cause,
         made.count(POST) <= 2 * 16,
     )
+
+
+async def test_what_a_token_service_says(tmp_path: Path) -> None:
+    """A token service that is not there says nothing of the repository: no program is run."""
+    async with place(tmp_path) as made:
+        registry = Registry(made.server.address)
+        challenge = {"WWW-Authenticate": f'Bearer realm="http://{registry}/v2/gone"'}
+        made.server.faults.add(Rule(Refuse(401, "UNAUTHORIZED", challenge), method="POST"))
+        made.server.faults.add(Rule(Refuse(404, body=b"nobody"), method="GET"))
+        with pytest.raises(RegistryError, match="the token service") as caught:
+            await made.client.start(made.repository("a"), made.make.blob("a", b"x")["digest"], None)
+    assert (404, []) == (caught.value.status, made.runs())
 
 
 async def test_the_hint(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mmgraph.registry import wire
 from mmgraph.registry.blame import other_bytes, sentence
 from mmgraph.registry.origins import upload_location
 from mmgraph.registry.policy import Verdict
-from mmgraph.store import Upload
+from mmgraph.store import Operation, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,18 +61,25 @@ def proven(answer: Answer, name: str, warn: Callable[[str], None]) -> Digest:
     return found
 
 
+class RefusedError(RegistryError):
+    """A registry's own refusal of ``operation``, as against that of its token service."""
+
+    operation = Operation.PING
+
+
 def refused(answer: Answer) -> RegistryError:
     """The error for an answer that is none of those hoped for."""
     said = answer.said
     words = sentence(
         answer.operation, answer.url, answer.status, said.codes, said.message, answer.advice, answer.tries
     )
-    error = RegistryError(
+    error = RefusedError(
         f"{words} [{answer.shown}]",
         status=answer.status,
         codes=said.codes,
         detail=said.digests,
     )
+    error.operation = answer.operation
     error.tries = max(1, answer.tries)
     error.waits = answer.verdict is Verdict.WAIT
     error.final = answer.tries > 0 or answer.verdict in (None, Verdict.FINAL)

@@ -15,6 +15,8 @@ import msgspec
 from mmgraph.errors import RegistryError, SpecError
 from mmgraph.flights import Flights
 from mmgraph.registry import programs, wire
+from mmgraph.registry.refusals import RefusedError
+from mmgraph.store import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -38,6 +40,8 @@ _LINES: Final = 3
 _SHOWN: Final = 200
 _LOOKED_AT: Final = 1000
 _PROGRAM_SHOWN: Final = 80
+_FIRST: Final = frozenset({Operation.POST_UPLOAD, Operation.PUT_MANIFEST})
+"""What can be the first to be written to a repository."""
 _FIELD: Final = re.compile(r"\{(registry|repository)\}")
 
 
@@ -188,6 +192,8 @@ class Repositories:
 
 def _lacking(error: RegistryError) -> bool:
     """Whether a refused write says that there is no such repository, and not that something in it is missing."""
+    if not isinstance(error, RefusedError) or error.operation not in _FIRST:
+        return False
     if error.codes:
         return "NAME_UNKNOWN" in error.codes
     return error.absent
