@@ -1,7 +1,7 @@
 """A saved plan against the rules of where it is shown or carried out: it carries none of its own.
 
-What it says of itself is proven by digests, but for the platforms that a move takes away: those are read anew where
-the plan is carried out. Writes nothing.
+What it holds is proven by digests, and what its tags name today is a precondition. What a move takes away is neither,
+so that is read anew where the plan is carried out. Writes nothing.
 """
 
 from __future__ import annotations
