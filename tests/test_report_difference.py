@@ -157,6 +157,18 @@ def test_a_comment_is_never_too_long(difference: Difference) -> None:
     assert (True, True) == (len(text) <= 65_000, "more rows would not fit here" in text)
 
 
+def test_many_tags_are_folded_in_a_comment(difference: Difference) -> None:
+    """Twenty are open, and what is folded can be opened."""
+    many = tuple(
+        replace(change, destination=replace(change.destination, tag=f"{number}"))
+        for number in range(4)
+        for change in difference.changes
+    )
+    text = difference_markdown(replace(difference, changes=many))
+    assert "<details><summary>12 more tags, the largest changes first</summary>" in text
+    assert text.endswith("\n</details>\n")
+
+
 def test_the_document_is_what_its_schema_says(difference: Difference) -> None:
     """The types that make the schema read it."""
     document = msgspec.json.decode(difference_json(difference), type=Document)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mmgraph.difference import Sort
 from mmgraph.report.difference import MEANINGS, difference_line, grown, phrases_of
 from mmgraph.report.markdown import LIMIT, Writer, code
-from mmgraph.report.words import size
+from mmgraph.report.words import number, size
 
 if TYPE_CHECKING:
     from mmgraph.difference import Change, Difference
 
+_OPEN_ROWS: Final = 20
+"""Tags that are shown unfolded."""
+_HEAD: Final = "| | tag | change |\n|---|---|---|\n"
 _SIGNS = {Sort.ADDED: "+", Sort.REMOVED: "-", Sort.CHANGED: "~"}
 
 
@@ -37,9 +40,13 @@ def difference_markdown(difference: Difference, *, limit: int = LIMIT) -> str:
         writer.add("\n")
         writer.rows("| | old | new | change |\n|---|---:|---:|---:|\n", sums)
     changes = sorted(difference.changes, key=lambda change: -abs(change.bytes))
-    if changes:
+    rows = [_row(change) for change in changes]
+    if rows:
         writer.add("\n")
-        writer.rows("| | tag | change |\n|---|---|---|\n", [_row(change) for change in changes])
+        writer.rows(_HEAD, rows[:_OPEN_ROWS])
+    if rest := rows[_OPEN_ROWS:]:
+        title = f"{number(len(rest), 'more tag')}, the largest changes first"
+        writer.fold(title, lambda: writer.rows(_HEAD, rest))
     return writer.text
 
 
