@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Iterator
 
-import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from mmgraph.closure import Image
@@ -16,7 +16,7 @@ from mmgraph.explain import Explainer, Explanation
 from mmgraph.lookup import find
 from mmgraph.plan import Plan, Planner
 from mmgraph.report.explanation import explanation_text
-from mmgraph.report.explanation_json import Explanations, explanation_json, schema
+from mmgraph.report.explanation_json import explanation_json, schema
 from mmgraph.report.graph_json import graph_json
 from tests.golden import expected
 from tests.golden.example import HOSTILE, MIB, Pool, digest_of, example, spec
@@ -138,13 +138,15 @@ def test_hostile_text_is_escaped_for_programs() -> None:
     )
 
 
-def test_the_document_is_what_its_schema_says(plan: Plan) -> None:
-    """The types that make the schema read it, and it has no field that the schema lacks."""
-    raw = explanation_json("x", explained(plan, *NAMES))
-    msgspec.json.decode(raw, type=Explanations)
-    entries = json.loads(raw)["explanations"]
-    properties = schema()["$defs"]["Entry"]["properties"]
-    assert {field for entry in entries for field in entry} <= properties.keys()
+@pytest.mark.parametrize("hostile_too", [False, True])
+def test_the_document_is_what_its_schema_says(plan: Plan, hostile_too: bool) -> None:
+    """By a validator of its own, and it has no field that the schema lacks."""
+    found = list(everything()) if hostile_too else explained(plan, *NAMES)
+    document, made = json.loads(explanation_json("x", found)), schema()
+    Draft202012Validator.check_schema(made)
+    assert [] == list(Draft202012Validator(made).iter_errors(document))
+    properties = made["$defs"]["Entry"]["properties"]
+    assert {field for entry in document["explanations"] for field in entry} <= properties.keys()
 
 
 def test_ids_are_those_of_the_graph(plan: Plan) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mmgraph.difference import Change, Difference, End
     from mmgraph.difference import Delta as Numbers
 
-FORMAT: Final = "mmgraph-difference"
 FORMAT_VERSION: Final = "1.0"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
@@ -77,7 +76,7 @@ class Counts(_Wire, frozen=True, kw_only=True):
 class Document(_Wire, frozen=True, kw_only=True):
     """What ``mmgraph diff --format json`` prints. Sums that are the same in both are there too."""
 
-    format: str
+    format: Literal["mmgraph-difference"]
     version: Annotated[str, msgspec.Meta(pattern=r"^1\.[0-9]+$")]
     differs: bool
     counts: Counts
@@ -90,7 +89,7 @@ class Document(_Wire, frozen=True, kw_only=True):
 def difference_json(difference: Difference) -> bytes:
     """The whole difference; sizes are bytes."""
     document = Document(
-        format=FORMAT,
+        format="mmgraph-difference",
         version=FORMAT_VERSION,
         differs=difference.differs,
         counts=Counts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mmgraph.graph import Node
     from mmgraph.plan import Goal
 
-FORMAT: Final = "mmgraph-explanation"
 FORMAT_VERSION: Final = "1.0"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
@@ -108,7 +107,7 @@ class Entry(_Wire, frozen=True, kw_only=True):
 class Explanations(_Wire, frozen=True, kw_only=True):
     """What ``mmgraph explain --format json`` prints."""
 
-    format: str
+    format: Literal["mmgraph-explanation"]
     version: Annotated[str, msgspec.Meta(pattern=r"^1\.[0-9]+$")]
     name: Annotated[str, _means("What was asked for.")]
     explanations: tuple[Entry, ...]
@@ -117,7 +116,7 @@ class Explanations(_Wire, frozen=True, kw_only=True):
 def explanation_json(name: str, explanations: Sequence[Explanation]) -> bytes:
     """The answer to ``name``: an entry for each node and spec that it means; sizes are bytes."""
     document = Explanations(
-        format=FORMAT,
+        format="mmgraph-explanation",
         version=FORMAT_VERSION,
         name=name,
         explanations=tuple(map(_entry, explanations)),
