@@ -441,6 +441,16 @@ def test_what_to_know_before_is_above_the_tags(browser: Browser) -> None:
     assert "is too large" in browser.text("#details")
 
 
+def test_an_address_names_what_is_chosen(browser: Browser) -> None:
+    """What is chosen can be passed on as a link to it."""
+    browser.open(example()).element("th[title='mirror.example.com/team/tool:2']").click()
+    address = browser.driver.current_url
+    assert address.endswith("#mirror.example.com%2Fteam%2Ftool%3A2")
+    browser.driver.get("about:blank")
+    browser.driver.get(address)
+    browser.until("document.querySelector('#details h2')?.textContent", ":2")
+
+
 def test_an_empty_set_has_a_page(browser: Browser) -> None:
     """Nothing is said to be nothing, and nothing fails for it."""
     browser.open(Planner(Evidence(), {}).finish()).type(

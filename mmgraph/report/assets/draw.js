@@ -45,7 +45,12 @@ function itemWords(model, item) {
   if (item.kind === BLOB) return [own, plural(BLOB, count), size(item.size)];
   const labels = item.nodes.map((v) => data.texts[model.label[v]]);
   if (item.kind === MANIFEST && labels.every((label) => label.startsWith("attestation"))) return [own, number(count, "attestation"), ""];
-  return [own, plural(item.kind, count), ""];
+  return [own, plural(item.kind, count), item.kind === TAG && !own ? counts(item) : ""];
+}
+
+// What is done about the nodes of a pile, by signs: +3 ~1 =2
+function counts(item) {
+  return [...item.actions].sort((a, b) => b[0] - a[0]).map(([which, count]) => SIGNS[ACTIONS[which]] + count).join(" ");
 }
 
 class Painter {
@@ -206,7 +211,8 @@ class Painter {
     context.globalAlpha = 1;
   }
 
-  // What a pile of different actions consists of, as a bar along its lower edge.
+  // What a pile of different actions consists of, as a bar along its lower edge: hollow what is there, striped what is
+  // mounted, and full what is sent.
   parts(item, shape) {
     const { context, palette } = this;
     const total = [...item.actions.values()].reduce((sum, value) => sum + value, 0) || 1;
@@ -215,8 +221,14 @@ class Painter {
     let x = item.left;
     for (const [which, weight] of [...item.actions].sort((a, b) => a[0] - b[0])) {
       const width = (item.width * weight) / total;
-      context.fillStyle = palette.actions[which].line;
-      context.fillRect(x, item.top + HEIGHT - 5, width, 5);
+      const { fill, line } = palette.actions[which];
+      const name = ACTIONS[which];
+      const hollow = name === "present" || name === "unchanged";
+      context.fillStyle = line;
+      context.fillRect(x, item.top + HEIGHT - 6, width, 6);
+      context.fillStyle = fill;
+      if (hollow) context.fillRect(x, item.top + HEIGHT - 5, width - 1, 4);
+      if (name === "mount") for (let at = x + 3; at < x + width - 1; at += 6) context.fillRect(at, item.top + HEIGHT - 5, 3, 4);
       x += width;
     }
     context.restore();

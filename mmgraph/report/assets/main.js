@@ -134,9 +134,25 @@ function belonging(nodes) {
   return found;
 }
 
+// The address names what is chosen, so that it can be passed on.
+function address(v) {
+  const place = v < 0 ? location.pathname + location.search : `#${encodeURIComponent(fullName(model, v))}`;
+  try { history.replaceState(null, "", place); } catch { /* not everywhere may a page from disk do that */ }
+}
+
+function selectAddressed() {
+  let name = "";
+  try { name = decodeURIComponent(location.hash.slice(1)); } catch { /* not an address of ours */ }
+  const v = name ? named(name) : -1;
+  if (v >= 0 && v !== state.selected) find(v);
+}
+
+function named(name) { return model.kind.findIndex((kind, v) => fullName(model, v) === name); }
+
 function select(v, { reveal = true } = {}) {
   state.selected = v;
   state.pile = null;
+  address(v);
   if (v < 0) details.hide(); else details.show(v);
   if (v >= 0 && state.focus && view.scene.itemOf[v] < 0) { state.focus = null; update({ keep: true }); }
   showSelection();
@@ -167,6 +183,7 @@ function focus(nodes, name, selected = -1) {
   if (selected < 0 && nodes.length === 1) [selected] = nodes;
   state.selected = selected;
   state.pile = null;
+  address(selected);
   if (selected < 0) details.hide(); else details.show(selected);
   update({ keep: true });
 }
@@ -418,10 +435,12 @@ showFilters();
 listenForKeys();
 listenForTheme();
 update();
+selectAddressed();
+addEventListener("hashchange", selectAddressed);
 // For tests, and for whoever likes to ask the page something.
 globalThis.mmgraph = Object.freeze({
   model, state, view, list, data, select, size,
   aloneBytes: (v) => aloneBytes(model, v),
-  find: (name) => model.kind.findIndex((kind, v) => fullName(model, v) === name),
+  find: named,
 });
 document.documentElement.dataset.ready = "yes";
