@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
+from mmgraph.clock import within
 from mmgraph.commits import Commits
 from mmgraph.errors import InternalError, MmgraphError, RegistryError
 from mmgraph.events import (
@@ -33,6 +34,7 @@ from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.quirks import Quirk
 from mmgraph.ready import Lane, ReadyQueue
+from mmgraph.tasks import each
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work, sharing
 
@@ -49,6 +51,9 @@ BUDGET = 48 * 1024 * 1024
 DRAIN_SECONDS = 25.0
 """How long what runs may go on after the first signal: Kubernetes kills after 30."""
 _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
+_CLOSING_SECONDS = 10.0
+_CLOSINGS = 16
+"""Sessions that are cancelled at a time, at the end."""
 _PATIENCE = 15.0
 """Seconds of a registry's pauses, in the sum of a run, that others wait for the sake of a GET together."""
 _JITTER = random.Random()  # noqa: S311
@@ -433,9 +438,10 @@ class Execution:
 
     async def _close_sessions(self) -> None:
         """Cancel the sessions that refused mounts left open and that nothing has used."""
-        for work in self._ledger:
-            if work.session is not None:
-                await self._transport.cancel(work.session)
+        sessions = [work.session for work in self._ledger if work.session is not None]
+        if sessions:
+            with suppress(TimeoutError):  # of all together, where a registry has fallen silent
+                await within(self._clock, _CLOSING_SECONDS, each(sessions, self._transport.cancel, _CLOSINGS))
 
     async def _cancel(self, tasks: set[asyncio.Task[None]]) -> None:
         for task in tasks:

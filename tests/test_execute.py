@@ -11,6 +11,7 @@ from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.events import Draining, Event, Finished, Outcome, Retried, Started, Surprise
 from mmgraph.execute import DRAIN_SECONDS, Execution
+from mmgraph.graph import Kind
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import OCI_MANIFEST, Manifest, digest_of, parse
 from mmgraph.quirks import Learned, Quirk
@@ -283,6 +284,23 @@ async def test_what_does_not_end_within_the_drain_is_cancelled() -> None:
             run.outcomes(account),
             rigged.servers[1].open_sessions,
         )
+
+
+async def test_a_silent_registry_does_not_hold_the_end_up(clock: ManualClock) -> None:
+    """Sessions that nothing has used are cancelled all together, for ten seconds at most."""
+    async with rig(clock=clock) as rigged:
+        names = [f"l{number}" for number in range(40)]
+        await lay(rigged, "a", "1", manifest("config", *names), "config", *names)
+        execution = await Run(rigged, [("a:1", "b:1")], clock).prepare()
+        for work in execution._ledger:
+            if work.node.kind is Kind.BLOB:
+                work.session = await rigged.client.start(work.node.repository, work.digest, None)
+        rigged.fault(1, Rule(Stall(request=True), Operation.DELETE_UPLOAD))
+        execution.drain()
+        began = clock.now()
+        with clock.autojump():
+            await execution.run()
+        assert 10.0 == clock.now() - began
 
 
 async def test_cancelling_a_run_leaves_nothing_behind() -> None:
