@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
+from mmgraph import saved
 from mmgraph.names import Reference
 from mmgraph.plan import Plan
 from mmgraph.report.dot import dot
-from mmgraph.report.graph_json import graph_json
+from mmgraph.report.graph_json import graph_json, schema
 from mmgraph.report.text import plan_text
 from mmgraph.report.violations import (
     headline,
@@ -19,7 +21,6 @@ from mmgraph.report.violations import (
     violation_objects,
 )
 from mmgraph.rules import Violation
-from mmgraph.saved import write
 from tests.support.making import Bench, manifest
 
 HOSTILE = 'x\x1b[31m\n::error::\u202e<script>&"]]>\\n'
@@ -94,7 +95,7 @@ def test_foreign_text_obeys_nobody() -> None:
     """In no view is there a control, a runner's command, a tag or a quote of its own."""
     plan = broken(violation(rule=HOSTILE, found=HOSTILE))
     text, drawn = plan_text(plan), dot(plan)
-    programs = [graph_json(plan).decode(), write(plan, "test").decode()]
+    programs = [graph_json(plan).decode(), saved.write(plan, "test").decode()]
     for view in (text, drawn, *programs):
         assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", view)
     assert ([], False) == (re.findall(r"(?<!\S)::error", text), "<script" in drawn)
@@ -104,3 +105,10 @@ def test_foreign_text_obeys_nobody() -> None:
 def test_violations_stand_first_in_the_text() -> None:
     """Before what the plan does."""
     assert plan_text(broken(violation())).startswith("1 rule of mmgraph.toml is broken by 1 destination:\n")
+
+
+def test_json_with_violations_is_what_its_schema_says() -> None:
+    """The graph's and the plan's."""
+    plan = broken(violation(), replace(violation(), kind="", name=""))
+    Draft202012Validator(schema()).validate(json.loads(graph_json(plan)))
+    Draft202012Validator(saved.schema()).validate(json.loads(saved.write(plan, "test")))
