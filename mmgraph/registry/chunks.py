@@ -164,7 +164,8 @@ class Chunks:
     async def send(self, upload: Upload, size: int, body: bytes | AsyncIterator[bytes], chunk: int) -> None:
         """Send all of ``body`` in chunks of ``chunk`` bytes; the session is to be committed then."""
         at = Position(0, upload.location)
-        async with aclosing(cut(_piece(body) if isinstance(body, bytes) else body, size, chunk)) as pieces:
+        chunks = _slices(body, chunk) if isinstance(body, bytes) else cut(body, size, chunk)
+        async with aclosing(chunks) as pieces:
             async for held in pieces:
                 if at.offset + len(held) < size:  # the last may be shorter (distribution-spec, end-5)
                     self._refuse_short(upload.repository.registry, size, chunk)
@@ -288,8 +289,10 @@ class Chunks:
                 await self._gate.passed(request.registry, request.operation, self._gate.max_wait)
 
 
-async def _piece(body: bytes) -> AsyncGenerator[bytes, None]:
-    yield body
+async def _slices(body: bytes, chunk: int) -> AsyncGenerator[memoryview, None]:
+    """What is held already is not held twice."""
+    for start in range(0, len(body), chunk):
+        yield memoryview(body)[start : start + chunk]
 
 
 def _patch(upload: Upload, at: Position, data: memoryview) -> Call:
