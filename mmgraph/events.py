@@ -36,7 +36,7 @@ class Landing(StrEnum):
     """It was there already."""
 
 
-class Event(msgspec.Struct, frozen=True, gc=False, tag=True, tag_field="event"):
+class Event(msgspec.Struct, frozen=True, gc=False, tag=str.lower, tag_field="event"):
     """The root of all events."""
 
 

@@ -38,6 +38,7 @@ LAYERS: Final = {
     "events": _room(1),
     "quirks": _room(0, "names"),
     "store": _room(1),
+    "behalf": _room(2),
     "graph": _room(2),
     "cache": _room(2),
     "closure": _room(2),
@@ -60,13 +61,14 @@ LAYERS: Final = {
     "verify": _room(5, "closure discover"),
     "saved": _room(5, "graph bill plan soundness rules"),
     "staleness": _room(4, "graph evidence plan"),
-    "account": _room(4, "plan"),
+    "effort": _room(4, "graph plan"),
+    "account": _room(5, "plan graph effort"),
     "work": _room(4, "graph plan"),
     "ready": _room(4),
     "tee": _room(3),
     "transfer": _room(4, "tee"),
     "commits": _room(5, "graph evidence plan work"),
-    "execute": _room(6, "graph evidence plan account work ready transfer commits"),
+    "execute": _room(6, "behalf graph evidence plan account effort work ready transfer commits"),
     "registry": _room(2),
     "registry.wire": _room(2),
     "registry.secrets": _room(2),
@@ -109,7 +111,7 @@ LAYERS: Final = {
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(
         6,
-        "registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
+        "behalf registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
         " registry.watch registry.trace"
         " registry.retries registry.policy registry.origins registry.sessions",
     ),
@@ -138,7 +140,7 @@ LAYERS: Final = {
         " registry.sessions",
     ),
     "server": _room(3, "registry.wire"),
-    "report": _room(6, "graph bill plan account cost difference explain ranking rules verify"),
+    "report": _room(6, "graph bill plan account effort cost difference explain ranking rules verify"),
     "cli": _room(10, "*"),
     "__main__": _room(11, "cli"),
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 import aiohttp
 import msgspec
 
+from mmgraph import behalf
 from mmgraph.errors import InternalError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Repository
 from mmgraph.registry import wire
@@ -416,6 +417,7 @@ class Connections:
         else:
             self.retrying.health.sent(registry)
             self.counts[registry][operation] += change
+            behalf.tell(registry, operation, change)
 
     async def _fetch_token(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
