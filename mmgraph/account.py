@@ -25,7 +25,9 @@ class End(msgspec.Struct, frozen=True):
 
     @classmethod
     def planned(cls, goal: Goal) -> Self:
-        """The end of a spec for which nothing was to be done: it could not be planned, or is unchanged."""
+        """The end of a spec for which nothing was to be done: it failed, was not read, or is unchanged."""
+        if goal.result is Result.OPEN:
+            return cls(goal, Outcome.STOPPED, "the run was stopped before it")
         if goal.result is Result.FAILED:
             return cls(goal, Outcome.FAILED, goal.cause)
         return cls(goal, Outcome.UNCHANGED)

@@ -21,18 +21,22 @@ from mmgraph.observe import Observer
 from mmgraph.oci import Index, digest_of
 from mmgraph.plan import Plan, Planner
 from mmgraph.rules import NONE, Change, Rules, Violation
-from mmgraph.tasks import each
+from mmgraph.tasks import Ahead, each
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 
     from mmgraph.clock import Clock
+    from mmgraph.graph import Node
     from mmgraph.names import Digest, Registry, Repository
     from mmgraph.specs import CopySpec
     from mmgraph.store import Destination, ManifestCache, Source
 
 _WIDTH = 256
 """Specs that are read at once; what is under way at a registry is the client's concern."""
+
+_AHEAD = 8
+"""Images that are read at once while others are copied already."""
 
 _FEW = 32
 """Unchanged images that are always worth a look for what they hold."""
@@ -88,41 +92,136 @@ class Compiler:
         self._exact = exact or repair
         self._repair = repair
         self._require_platforms = require_platforms
-        self._committed_only = committed_only
-        self._repository_first = repository_first
         self._cache = cache
         self._documents = Documents(cache)
         self.evidence = Evidence()
         self._discovery = Discovery(source, self._documents)
         self._observer = Observer(destination, self._documents, self.evidence, clock)
         self._images: dict[CopySpec, Image | Unread] = {}
+        self._planner = Planner(self.evidence, self._documents, committed_only, repository_first)
+        self._entered: set[CopySpec] = set()
+        self._ahead: Ahead[list[Image]] | None = None
         self._done = 0
 
     async def plan(self) -> Plan:
         """Read what must be read and return the plan."""
         await each(self._specs, self._survey, _WIDTH)
+        return await self._whole()
+
+    async def begin(self) -> Plan:
+        """Look at every name of the set, and return the plan of all that is settled by that.
+
+        What is to change is read from here on, and enters the plan as ``growth`` goes on. Where only the whole set
+        tells how an image is to be copied, the whole set is read first, and the plan is complete.
+        """
+        await each(self._specs, self._survey, _WIDTH)
+        changed = self._changed()
+        if not changed or not self._may_grow():
+            return await self._whole()
+        reading = {image.spec for image in changed}
+        settled = [spec for spec in self._specs if spec not in reading]
+        groups: dict[tuple[Repository, Digest], list[Image]] = {}
+        for image in changed:
+            groups.setdefault((image.spec.source.repository, image.root), []).append(image)
+        self._ahead = Ahead(groups.values(), self._read_all, _AHEAD)
+        try:
+            await self._learn(self._old())
+            await self._learn(self._cached())
+            await each(self._silent_repositories(), self._observer.ask_repository, _WIDTH)
+        except BaseException:
+            await self._ahead.close()
+            raise
+        for spec in settled:
+            self._enter(spec)
+        return self._planner.growing()
+
+    @property
+    def growing(self) -> bool:
+        """Whether ``growth`` has more to add to the plan."""
+        return self._ahead is not None
+
+    async def growth(self) -> AsyncGenerator[Sequence[Node], None]:
+        """Let each image enter the plan once it has been read, and yield the nodes that it added.
+
+        Specs with one source enter together, so that registries that want the same share a GET. Closed before its
+        end, it leaves the rest of the specs open.
+        """
+        assert self._ahead is not None
+        try:
+            async for images in self._ahead:
+                count = len(self._planner)
+                for image in images:
+                    self._reconcile(image)
+                    await self._judge([image])
+                    self._enter(image.spec)
+                yield self._planner.since(count)
+        finally:
+            ahead, self._ahead = self._ahead, None
+            for spec in self._specs:
+                if spec not in self._entered:
+                    self._planner.leave(spec)
+            self._planner.sort(self._specs)
+            self._cache.flush()
+            await ahead.close()  # last: who is cancelled twice does not come back from it
+
+    async def close(self) -> None:
+        """Stop reading, also where ``growth`` has never been begun."""
+        if self._ahead is not None:
+            await self._ahead.close()
+
+    def finish(self) -> Plan:
+        """The plan with all that has entered."""
+        violations = tuple(each for spec in self._specs for each in self._broken.get(spec, ()))
+        return replace(self._planner.finish(), violations=violations)
+
+    async def _whole(self) -> Plan:
+        """Read all that must be read, and then plan it in the order of the specs."""
         await each(self._changed() if not self._exact else self._readable(), self._read, _WIDTH)
-        self._reconcile()
+        for image in self._changed():
+            self._reconcile(image)
         if not self._repair:
             self._take_sources()
             await self._learn(self._old())
-        await self._judge()  # what breaks a rule enters no plan, so nothing lands where it would have gone
+        # What breaks a rule enters no plan, so that nothing lands where it would have gone.
+        await self._judge(self._changed())
         if not self._repair:
             await self._learn(self._unchanged())
         self._cache.flush()  # from here on a run may be killed, and the next one knows what this one read
         await each(self._silent_repositories(), self._observer.ask_repository, _WIDTH)
         if self._exact:
             await self._ask(self._open())
-        planner = Planner(self.evidence, self._documents, self._committed_only, self._repository_first)
         for spec in self._specs:
-            image = self._images[spec]
-            if isinstance(image, Unread):
-                planner.fail(image)
-            else:
-                planner.add(image, closure=self._exact or self._changes(image))
-        return replace(
-            planner.finish(), violations=tuple(v for spec in self._specs for v in self._broken.get(spec, ()))
-        )
+            self._enter(spec)
+        return self.finish()
+
+    def _enter(self, spec: CopySpec) -> None:
+        image = self._images[spec]
+        self._entered.add(spec)
+        if isinstance(image, Unread):
+            self._planner.fail(image)
+        else:
+            self._planner.add(image, closure=self._exact or self._changes(image))
+
+    def _may_grow(self) -> bool:
+        """Whether each image can be planned without having read the others.
+
+        Not where a source's repository is one to mount from, for any image; nor where blobs may have been finished by
+        a run that was cut off, which only what unchanged names consist of can tell.
+        """
+        if self._exact or self._rules.whole_set:
+            return False
+        places = {spec.destination.repository.registry for spec in self._specs}
+        if any(image.spec.source.repository.registry in places for image in self._changed()):
+            return False
+        return all(self._changes(image) or self._is_cached(image.root) for image in self._readable())
+
+    def _cached(self) -> list[Tree]:
+        """What unchanged names consist of, which the cache knows."""
+        return [self._tree(image) for image in self._readable() if not self._changes(image)]
+
+    def _tree(self, image: Image) -> Tree:
+        destination = image.spec.destination
+        return Tree(destination.repository, destination.tag or "the set", image.root)
 
     async def _survey(self, spec: CopySpec) -> None:
         """Learn what the spec wants and what its destination names, both at once; nothing where it breaks a rule."""
@@ -147,11 +246,11 @@ class Compiler:
             image = Unread(spec, f"{spec.source} lacks {lacking}, and --require-platforms asks for all")
         self._images[spec] = image
 
-    async def _judge(self) -> None:
-        """Fail each image to be written that breaks a rule."""
+    async def _judge(self, images: Sequence[Image]) -> None:
+        """Fail each of ``images``, which are to be written, that breaks a rule."""
         if not self._rules:
             return
-        changed = self._changed()
+        changed = [image for image in images if self._is_read(image) and self._changes(image)]
 
         async def load(image: Image) -> None:
             old, destination = self._named(image), image.spec.destination
@@ -181,11 +280,18 @@ class Compiler:
         except MmgraphError as error:
             return Unread(spec, _cause(spec, error))
 
-    async def _read(self, image: Image) -> None:
+    async def _read_all(self, images: Sequence[Image]) -> None:
+        for image in images:
+            await self._read(image, aside=True)
+
+    async def _read(self, image: Image, *, aside: bool = False) -> None:
         try:
-            await self._discovery.read(image)
+            await self._discovery.read(image, aside=aside)
         except MmgraphError as error:
             self._images[image.spec] = Unread(image.spec, _cause(image.spec, error))
+
+    def _is_read(self, image: Image) -> bool:
+        return isinstance(self._images[image.spec], Image)
 
     def _readable(self) -> list[Image]:
         images = (self._images[spec] for spec in self._specs)
@@ -242,8 +348,7 @@ class Compiler:
         for image in self._readable():
             if self._changes(image):
                 continue
-            destination = image.spec.destination
-            tree = Tree(destination.repository, destination.tag or "the set", image.root)
+            tree = self._tree(image)
             if self._exact or self._is_cached(image.root):
                 known.append(tree)
             elif wanted.get(tree.repository.registry, set()) - {
@@ -280,20 +385,20 @@ class Compiler:
             return False
         return True
 
-    def _reconcile(self) -> None:
+    def _reconcile(self, image: Image) -> None:
         """Recognise a destination that names its image by another algorithm.
 
         distribution names every manifest by sha256, also one that was asked for, and put, as sha512.
         """
-        for image in self._changed():
-            destination = image.spec.destination
-            name = (destination.repository, destination.name)
-            look = self.evidence.looks[name]
-            if look.digest is None or look.digest.algorithm == image.root.algorithm:
-                continue
-            raw = self._documents[image.root].raw
-            if digest_of(raw, look.digest.algorithm) == look.digest:
-                self.evidence.looks[name] = Look(image.root, look.at)
+        if not self._is_read(image):
+            return
+        destination = image.spec.destination
+        name = (destination.repository, destination.name)
+        look = self.evidence.looks[name]
+        if look.digest is None or look.digest.algorithm == image.root.algorithm:
+            return
+        if digest_of(self._documents[image.root].raw, look.digest.algorithm) == look.digest:
+            self.evidence.looks[name] = Look(image.root, look.at)
 
     def _take_sources(self) -> None:
         """Where source and destination share a registry, the source repository is one to mount from."""

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mmgraph.store import RawManifest, Source
 
 
+_ASIDE = 8
+"""Manifests that are read at once beside transfers."""
+
+
 class Discovery:
     """Reads the sources of one set of specs; each distinct tag is asked for once, each manifest read once."""
 
@@ -24,6 +28,7 @@ class Discovery:
         self._source = source
         self._documents = documents
         self._tags: Once[tuple[Repository, str], Digest] = Once()
+        self._aside = asyncio.Semaphore(_ASIDE)
 
     async def image(self, spec: CopySpec) -> Image:
         """Return what the spec's destination shall be; reads an index only where platforms are limited.
@@ -43,9 +48,14 @@ class Discovery:
             self._documents.keep(index)
         return Image(spec, digest, selection.root.digest, selection.missing)
 
-    async def read(self, image: Image) -> None:
-        """Read the whole closure of ``image``; raises as ``image`` does."""
-        await self._documents.load_closure(image.root, partial(self._fetch, image.spec.source.repository))
+    async def read(self, image: Image, *, aside: bool = False) -> None:
+        """Read the whole closure of ``image``; raises as ``image`` does.
+
+        ``aside``: blobs are being copied meanwhile, and a few manifests at once are enough. More would wait for places
+        at the source all the time, and who waits for one goes before a transfer that needs several.
+        """
+        fetch = self._fetch_aside if aside else self._fetch
+        await self._documents.load_closure(image.root, partial(fetch, image.spec.source.repository))
 
     async def _resolve(self, repository: Repository, tag: str) -> Digest:
         return await self._tags.get((repository, tag), partial(self._ask, repository, tag))
@@ -55,6 +65,10 @@ class Discovery:
         if resolved.manifest is not None:
             self._documents.read(resolved.digest, resolved.manifest)
         return resolved.digest
+
+    async def _fetch_aside(self, repository: Repository, digest: Digest) -> RawManifest:
+        async with self._aside:
+            return await self._fetch(repository, digest)
 
     async def _fetch(self, repository: Repository, digest: Digest) -> RawManifest:
         return await self._source.manifest(repository, digest)

@@ -47,6 +47,13 @@ class Read(Event, frozen=True):
     total: int
 
 
+class Planned(Event, frozen=True):
+    """Images entered the plan while it was carried out: ``size`` bytes more are to be sent. ``complete``: the last."""
+
+    size: int
+    complete: bool
+
+
 class Started(Event, frozen=True):
     """A blob's transfer began: one GET, as many uploads as there are targets."""
 

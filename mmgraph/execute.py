@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 from mmgraph.account import Account, End
@@ -25,6 +25,7 @@ from mmgraph.events import (
     Landed,
     Landing,
     Moved,
+    Planned,
     Reporter,
     Retried,
     Started,
@@ -39,7 +40,7 @@ from mmgraph.transfer import How, Outcome, Target, Transfer, run
 from mmgraph.work import Ledger, State, Work, sharing
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 
     from mmgraph.clock import Clock
     from mmgraph.evidence import Look
@@ -62,8 +63,9 @@ _JITTER = random.Random()  # noqa: S311
 class Execution:
     """One plan, carried out once.
 
-    ``looks`` is when and what each destination name was last seen to point at. ``max_failures``: stop starting new
-    work after so many specs have failed.
+    ``looks`` is when and what each destination name was last seen to point at. ``growth`` adds to the plan while it is
+    carried out, and yields the nodes that it has added. ``max_failures``: stop starting new work after so many specs
+    have failed.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Execution:
         clock: Clock,
         report: Reporter,
         looks: Mapping[tuple[Repository, str], Look],
+        growth: AsyncGenerator[Sequence[Node], None] | None = None,
         *,
         budget: int = BUDGET,
         max_failures: int | None = None,
@@ -99,21 +102,25 @@ class Execution:
         self._probed: set[Registry] = set()
         self._not_empty: set[Repository] = set()
         """Repositories that were taken to hold nothing, and turned out to hold something."""
-        self._goals: dict[Node, Goal] = {goal.node: goal for goal in plan.goals if goal.node is not None}
+        self._goals: dict[Node, Goal] = {}
+        self._taken = 0
+        """How many of the plan's goals have been taken note of."""
+        self._growth = growth
+        self._growing: asyncio.Task[None] | None = None
         self._downloaded = self._uploaded = self._mounted = self._found = self._failures = 0
         self._surprises: list[str] = []
         self._commits = Commits(
             plan, self._ledger, transport, clock, looks, self._goals, report, self._surprise
         )
+        self._admit(plan.steps)
 
     async def run(self) -> Account:
         """Do all that can be done, and account for it. Cancelling cancels what runs and raises ``CancelledError``."""
         began = self._clock.now()
         self._transport.on_room(self._wake.set)
-        for goal in self._plan.goals:
-            if goal.result in (Result.UNCHANGED, Result.FAILED):
-                self._finish(goal)
-        self._ledger.start()
+        self._settle_goals(self._plan.goals)
+        if self._growth is not None:
+            self._growing = self._spawn(self._grow(self._growth), self._timers)
         try:
             while True:
                 self._fill()
@@ -147,9 +154,37 @@ class Execution:
         if self._stopping:
             return
         self._stopping = True
+        if self._growing is not None:
+            self._growing.cancel()
         self._report(Draining(len(self._tasks), DRAIN_SECONDS))
         self._spawn(self._time_out(set(self._tasks)), self._timers)
         self._wake.set()
+
+    # What is to be done
+
+    def _admit(self, nodes: Iterable[Node]) -> Sequence[Goal]:
+        """Take note of what the plan has gained: ``nodes`` in their order, and the goals, which are returned."""
+        goals = self._plan.goals[self._taken :]
+        self._taken += len(goals)
+        self._goals.update((goal.node, goal) for goal in goals if goal.node is not None)
+        self._ledger.extend(nodes)
+        return goals
+
+    def _settle_goals(self, goals: Sequence[Goal]) -> None:
+        """Tell of the specs for which nothing is to be done."""
+        for goal in goals:
+            if goal.result in (Result.UNCHANGED, Result.FAILED):
+                self._finish(goal)
+
+    async def _grow(self, growth: AsyncGenerator[Sequence[Node], None]) -> None:
+        """Admit what the plan gains. Cancelling closes ``growth``, which leaves the rest of its specs open."""
+        async with aclosing(growth):
+            async for nodes in growth:
+                self._settle_goals(self._admit(nodes))
+                steps = (self._plan.steps[node] for node in nodes)
+                uploads = sum(step.size for step in steps if step.action is Action.UPLOAD)
+                self._report(Planned(uploads, complete=False))
+        self._report(Planned(0, complete=True))
 
     # What starts when
 

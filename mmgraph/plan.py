@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import islice
 
 import msgspec
 
@@ -70,6 +71,8 @@ class Result(StrEnum):
     MOVE = "move"
     UNCHANGED = "unchanged"
     FAILED = "failed"
+    OPEN = "open"
+    """It was not read before the run was stopped; never in a plan that is shown or saved."""
 
 
 class Goal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -181,6 +184,27 @@ class Planner:
         node = self._add_tag(image, root, old) if destination.tag else root
         self._goals.append(self._goal(image, node, old))
         self._count_looks(image)
+
+    def leave(self, spec: CopySpec) -> None:
+        """Add a spec of which nothing is known, and nothing more will be."""
+        self._goals.append(Goal(spec, Result.OPEN))
+
+    def growing(self) -> Plan:
+        """The plan as it grows: what is added later is in it too; its bill is empty."""
+        return Plan(self._graph, self._steps, self._goals, self._documents, Tally().bill())
+
+    def __len__(self) -> int:
+        """How many nodes have entered."""
+        return len(self._steps)
+
+    def since(self, count: int) -> list[Node]:
+        """The nodes that entered after the first ``count``, in that order."""
+        return list(islice(reversed(self._steps), len(self._steps) - count))[::-1]
+
+    def sort(self, specs: Iterable[CopySpec]) -> None:
+        """Put the goals into the order of ``specs``."""
+        place = {spec: number for number, spec in enumerate(specs)}
+        self._goals.sort(key=lambda goal: place[goal.spec])
 
     def finish(self) -> Plan:
         """The plan of all that was added."""

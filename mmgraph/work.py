@@ -124,13 +124,10 @@ class Ledger:
         self._graph = plan.graph
         self._ready = ready
         self._ended = ended
-        self._works: dict[Node, Work] = {
-            node: Work(node, step, rank)
-            for rank, (node, step) in enumerate(plan.steps.items())
-            if not is_done(step)
-        }
-        for work in self._works.values():
-            work.pending = sum(first in self._works for first, _ in self._graph.before(work.node))
+        self._works: dict[Node, Work] = {}
+        self._rank = 0
+        self._elected: dict[tuple[Registry, str], Work] = {}
+        """By registry and digest the upload that an election has made the landing."""
 
     def __iter__(self) -> Iterator[Work]:
         return iter(self._works.values())
@@ -139,13 +136,55 @@ class Ledger:
         """The work on ``node``, None where the plan found nothing to do."""
         return self._works.get(node)
 
-    def start(self) -> None:
-        """Declare ready what waits for nothing: all of it first, so that who is asked sees the whole."""
-        first = [work for work in self._works.values() if not work.pending]
-        for work in first:
-            work.state = State.READY
+    def extend(self, nodes: Iterable[Node]) -> None:
+        """Take in nodes of the plan, each after all that it comes after, and declare ready what waits for nothing.
+
+        All of them first, so that who is asked sees the whole.
+        """
+        first = []
+        for node in nodes:
+            self._rank += 1
+            step = self._plan.steps[node]
+            if is_done(step):
+                continue
+            work = self._works[node] = Work(node, step, self._rank)
+            self._enter(work)
+            if work.state is State.WAITING and not work.pending:
+                work.state = State.READY
+                first.append(work)
         for work in first:
             self._ready(work)
+
+    def _enter(self, work: Work) -> None:
+        """Let a new node wait for what is under way, or share the fate of what has failed already."""
+        for node, edge in self._graph.before(work.node):
+            first = self._works.get(node)
+            if first is None or first.state is State.DONE:
+                continue
+            if first.state not in (State.FAILED, State.BLOCKED):
+                work.pending += 1
+            elif edge is Edge.MOUNT:
+                self._mount_elsewhere(work)
+            elif work.state is not State.BLOCKED:
+                work.state, work.blocker = State.BLOCKED, first.blocker or first
+        if work.state is State.BLOCKED:
+            self._ended(work)
+
+    def _mount_elsewhere(self, work: Work) -> None:
+        """Mount a blob that enters after its landing has failed from where it was elected to land, or elect it."""
+        elected = self._elected.get((work.registry, work.node.name))
+        if elected is None or elected.state in (State.FAILED, State.BLOCKED):
+            self._land(work)
+            return
+        work.mount_from = elected.node.repository
+        if elected.state is not State.DONE:
+            work.pending += 1
+            elected.extra.append(work)
+
+    def _land(self, work: Work) -> None:
+        """Make ``work`` the upload that others mount from."""
+        work.action, work.mount_from = Action.UPLOAD, work.node.repository
+        self._elected[work.registry, work.node.name] = work
 
     def tags(self, root: Work) -> list[Work]:
         """The tags that still wait for ``root``, in the order of the specs."""
@@ -287,7 +326,7 @@ class Ledger:
         for works in by_digest.values():
             works.sort(key=lambda work: work.rank)
             landing, rest = works[0], works[1:]
-            landing.action, landing.mount_from = Action.UPLOAD, landing.node.repository
+            self._land(landing)
             for work in rest:
                 work.mount_from = landing.node.repository
                 landing.extra.append(work)  # it goes on waiting, for another

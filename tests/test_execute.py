@@ -44,15 +44,18 @@ class Run:
             for wanted, name in specs
         ]
 
-    async def prepare(self, max_failures: int | None = None) -> Execution:
-        """Compile as ``apply`` does."""
+    async def prepare(self, max_failures: int | None = None, *, whole: bool = False) -> Execution:
+        """Compile as ``apply`` does; ``whole``: before anything is carried out, as for a saved plan."""
         client = self.rigged.client
         compiler = Compiler(
             self.specs, client, client, MemoryCache(), self.clock, self.events.append, exact=False
         )
-        plan = await compiler.plan()
+        plan = await (compiler.plan() if whole else compiler.begin())
         looks = compiler.evidence.looks
-        return Execution(plan, client, self.clock, self.events.append, looks, max_failures=max_failures)
+        growth = compiler.growth() if compiler.growing else None
+        return Execution(
+            plan, client, self.clock, self.events.append, looks, growth=growth, max_failures=max_failures
+        )
 
     async def apply(self, max_failures: int | None = None) -> Account:
         """Compile and execute."""
@@ -291,7 +294,7 @@ async def test_a_silent_registry_does_not_hold_the_end_up(clock: ManualClock) ->
     async with rig(clock=clock) as rigged:
         names = [f"l{number}" for number in range(40)]
         await lay(rigged, "a", "1", manifest("config", *names), "config", *names)
-        execution = await Run(rigged, [("a:1", "b:1")], clock).prepare()
+        execution = await Run(rigged, [("a:1", "b:1")], clock).prepare(whole=True)
         for work in execution._ledger:
             if work.node.kind is Kind.BLOB:
                 work.session = await rigged.client.start(work.node.repository, work.digest, None)
@@ -654,3 +657,44 @@ async def test_a_tag_that_moves_while_a_registry_asks_to_wait_is_left_alone() ->
         outcomes = run.outcomes(await task)
         found = storage.tags(place.path)["1"]
         assert ({"b:1": "failed"}, other.digest) == (outcomes, found)
+
+
+async def test_the_first_bytes_move_before_the_last_manifest_is_read() -> None:
+    """Forty images: the source has sent a blob before it was asked for the last image's manifest."""
+    async with rig() as rigged:
+        for number in range(40):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        rigged.fault(0, Rule(Delay(0.05), Operation.GET_MANIFEST, skip=20))
+        rigged.servers[0].log._requests.clear()
+        account = await Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(40)]).apply()
+        kinds = [request.kind for request in rigged.servers[0].log]
+        last = len(kinds) - 1 - kinds[::-1].index(Operation.GET_MANIFEST)
+        assert (40, True) == (account.count(Outcome.CREATED), kinds.index(Operation.GET_BLOB) < last)
+
+
+async def test_nothing_is_sent_before_every_name_has_been_looked_at() -> None:
+    """Where a blob lands is chosen with all that is there in view: every HEAD of a tag comes before the first POST."""
+    async with rig() as rigged:
+        for number in range(40):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        rigged.servers[1].log._requests.clear()
+        await Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(40)]).apply()
+        kinds = [request.kind for request in rigged.servers[1].log]
+        assert 40 == kinds[: kinds.index(Operation.POST_UPLOAD)].count(Operation.HEAD_MANIFEST)
+
+
+async def test_what_was_not_read_when_the_run_stopped_is_told_apart() -> None:
+    """Drained while most images are still to be read: each spec has its end, in the order of the set."""
+    async with rig() as rigged:
+        for number in range(40):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        rigged.fault(0, Rule(Stall(), Operation.GET_MANIFEST, skip=4))
+        run = Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(40)])
+        execution = await run.prepare()
+        task = asyncio.ensure_future(execution.run())
+        while len(run.heard(Finished)) < 4:
+            await asyncio.sleep(0.01)
+        execution.drain()
+        account = await task
+        assert (4, 36) == (account.count(Outcome.CREATED), account.count(Outcome.STOPPED))
+        assert run.specs == [end.goal.spec for end in account.ends]

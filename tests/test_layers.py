@@ -49,7 +49,7 @@ LAYERS: Final = {
     "discover": _room(3, "graph closure"),
     "observe": _room(3, "graph closure evidence"),
     "plan": _room(3, "graph closure evidence bill rules"),
-    "compile": _room(4, "closure evidence discover observe plan rules demands"),
+    "compile": _room(4, "graph closure evidence discover observe plan rules demands"),
     "compliance": _room(4, "closure evidence observe plan rules demands"),
     "soundness": _room(4, "graph plan"),
     "cost": _room(4, "graph plan"),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mmgraph.tasks import each
+from mmgraph.tasks import Ahead, each
 
 
 async def test_no_more_than_the_width_run_at_once() -> None:
@@ -58,4 +58,65 @@ async def test_cancelling_the_whole_cancels_every_part() -> None:
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    assert [0, 1] == sorted(ended)
+
+
+async def test_ahead_works_before_anybody_asks() -> None:
+    """What is read ahead has begun when the first result is asked for, and comes in the order in which it is done."""
+    begun: list[int] = []
+
+    async def work(item: int) -> None:
+        begun.append(item)
+        await asyncio.sleep(0.001 * item)
+
+    ahead = Ahead([3, 1, 2], work, 3)
+    await asyncio.sleep(0)
+    started = list(begun)
+    done = [item async for item in ahead]
+    await ahead.close()
+    assert ([3, 1, 2], [1, 2, 3]) == (started, done)
+
+
+async def test_ahead_is_never_wider_than_told() -> None:
+    """Twenty items, three at a time: all come back, and never four at once."""
+    running = peak = 0
+
+    async def work(_: int) -> None:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    ahead = Ahead(range(20), work, 3)
+    done = [item async for item in ahead]
+    await ahead.close()
+    assert (3, list(range(20))) == (peak, sorted(done))
+
+
+async def test_what_fails_ahead_fails_who_asks() -> None:
+    """An exception comes out of the iteration as it is."""
+
+    async def work(item: int) -> None:
+        raise KeyError(item)
+
+    ahead = Ahead([7], work, 1)
+    with pytest.raises(KeyError, match="7"):
+        await anext(ahead)
+    await ahead.close()
+
+
+async def test_closing_cancels_what_is_left() -> None:
+    """Whoever loses interest leaves nothing running."""
+    ended: list[int] = []
+
+    async def work(item: int) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(item)
+
+    ahead = Ahead(range(5), work, 2)
+    await asyncio.sleep(0)
+    await ahead.close()
     assert [0, 1] == sorted(ended)

@@ -57,7 +57,9 @@ async def drip(clock: ManualClock, watch: Watch, peer: Peer, seconds: int, rate:
         peer.bytes += rate
 
 
-@pytest.mark.parametrize("phase", [CONNECT, TLS, ANSWER, SENDING, COMMIT, READING], ids=lambda phase: phase.text)
+@pytest.mark.parametrize(
+    "phase", [CONNECT, TLS, ANSWER, SENDING, COMMIT, READING], ids=lambda phase: phase.text
+)
 async def test_silence_is_ended_in_time(dog: Watchdog, clock: ManualClock, phase: Phase) -> None:
     """Each phase has its seconds, and ends once, and not before."""
     peer = Peer()

@@ -1,5 +1,7 @@
 """The ledger: what becomes ready when, what a failure blocks, who is elected, what is sent again."""
 
+from collections.abc import Iterable
+
 from mmgraph.graph import Kind, Node
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import Document
@@ -11,13 +13,13 @@ from tests.support.making import Bench, digest, index, manifest
 class Watched:
     """A ledger and all that it has told."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, nodes: Iterable[Node] | None = None) -> None:
         self.ready: list[Work] = []
         self.ended: list[tuple[str, State]] = []
         self.ledger = Ledger(
             plan, self.ready.append, lambda work: self.ended.append((work.node.name, work.state))
         )
-        self.ledger.start()
+        self.ledger.extend(plan.steps if nodes is None else nodes)
 
     def take(self) -> list[str]:
         """What has become ready since the last look, as ``repository/kind``."""
@@ -300,3 +302,76 @@ def test_a_tag_whose_manifest_was_taken_to_be_there_brings_it_back() -> None:
     root = watched.at(Kind.MANIFEST, "a", image.digest)
     expected = (["a/tag"], True, ["a/blob"], ["a/manifest"], [tag])
     assert expected == (first, revived, second, watched.take(), watched.ledger.tags(root))
+
+
+def grown(made: Bench, count: int) -> tuple[Watched, list[Node]]:
+    """A ledger that knows the plan's first ``count`` images, and the nodes of the rest."""
+    plan = made.plan()
+    nodes = list(plan.steps)
+    tags = [place for place, node in enumerate(nodes) if node.kind is Kind.TAG]
+    cut = tags[count - 1] + 1
+    watched = Watched(plan, nodes[:cut])
+    return watched, nodes[cut:]
+
+
+def test_what_enters_waits_for_what_is_under_way() -> None:
+    """b's blob is to be mounted from a's, which is being uploaded when b enters."""
+    watched, rest = grown(bench("a", "b")[0], 1)
+    watched.take()
+    watched.ledger.extend(rest)
+    before = watched.take()
+    watched.ledger.done(watched.blob("a", "config"))
+    assert ([], ["a/manifest", "b/blob"]) == (before, watched.take())
+
+
+def test_what_enters_late_starts_at_once() -> None:
+    """a's blob is there when b enters: b's can be mounted at once."""
+    watched, rest = grown(bench("a", "b")[0], 1)
+    watched.ledger.done(watched.blob("a", "config"))
+    watched.take()
+    watched.ledger.extend(rest)
+    assert ["b/blob"] == watched.take()
+
+
+def test_what_enters_after_its_landing_failed_lands_itself() -> None:
+    """a's blob has failed when b and c enter: b uploads, and c waits for b."""
+    watched, rest = grown(bench("a", "b", "c")[0], 1)
+    watched.ledger.fail(watched.blob("a", "config"), "denied")
+    watched.take()
+    watched.ledger.extend(rest)
+    ready = watched.take()
+    b, c = watched.blob("b", "config"), watched.blob("c", "config")
+    watched.ledger.done(b)
+    assert (["b/blob"], Action.UPLOAD, b.node.repository, ["b/manifest", "c/blob"]) == (
+        ready,
+        b.action,
+        c.mount_from,
+        watched.take(),
+    )
+
+
+def test_what_enters_after_an_election_mounts_from_the_elected() -> None:
+    """a has failed and b was elected and is done when c enters: c mounts from b at once."""
+    watched, rest = grown(bench("a", "b", "c")[0], 2)
+    watched.ledger.fail(watched.blob("a", "config"), "denied")
+    watched.ledger.done(watched.blob("b", "config"))
+    watched.take()
+    watched.ledger.extend(rest)
+    c = watched.blob("c", "config")
+    assert (["c/blob"], Action.MOUNT, "b") == (watched.take(), c.action, c.mount_from and c.mount_from.path)
+
+
+def test_what_enters_after_a_part_of_it_failed_is_blocked() -> None:
+    """A second tag of a repository whose blob has failed: its manifest and tag are blocked, and the goal is told."""
+    one, two = manifest("config", "one"), manifest("config", "two")
+    made = Bench(one, two)
+    made.want("s:1", "a:1", one)
+    made.want("s:2", "a:2", two)
+    watched, rest = grown(made, 1)
+    failed = watched.blob("a", "config")
+    watched.ledger.fail(failed, "denied")
+    watched.ended.clear()
+    watched.ledger.extend(rest)
+    states = [(work.state, work.blocker) for node in rest if (work := watched.ledger.get(node)) is not None]
+    assert [(State.READY, None), (State.BLOCKED, failed), (State.BLOCKED, failed)] == states
+    assert [two.digest, "2"] == [name for name, _ in watched.ended]

@@ -10,9 +10,11 @@ from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selec
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
+    from contextlib import AsyncExitStack
     from typing import Any
 
-    from mmgraph.cli.session import Session
+    from mmgraph.cli.session import Session, View
+    from mmgraph.compile import Compiler
     from mmgraph.events import Event, Outcome, Reporter
     from mmgraph.plan import Plan
     from mmgraph.rules import Rules, Violation
@@ -49,10 +51,12 @@ def apply(
 ) -> int:
     """Carry out specs or a saved plan."""
     import sys
+    from contextlib import AsyncExitStack
 
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, wants_colour, width
+    from mmgraph.cli.routes import cautioned
     from mmgraph.cli.rules import refuse, rules_for
     from mmgraph.cli.session import open_session
     from mmgraph.errors import SpecError
@@ -72,20 +76,22 @@ def apply(
 
     async def work(interrupts: Interrupts) -> int:
         account = None
-        async with open_session(network, look.color) as session:
-            made, looks, stale = await _prepared(
-                session, chosen, selection, rules, exact=dry_run, repair=repair
+        async with open_session(network, look.color) as session, AsyncExitStack() as closing:
+            made, looks, stale, compiler = await _prepared(
+                session, chosen, selection, rules, closing, exact=dry_run, repair=repair
             )
             refused = made.violations and (rules.whole_set or isinstance(chosen, Plan))
-            todo = made.changes or made.count(Result.FAILED)
+            growth = compiler.growth() if compiler is not None and compiler.growing else None
+            todo = growth is not None or made.changes or made.count(Result.FAILED)
             if todo and not stale and not refused and not dry_run:
-                session.view.begin(made)
-                heard.view, heard.total = session.view, len(made.goals)
+                heard.begin(session.view, made, _count(chosen))
                 execution = Execution(
-                    made, session.client, session.clock, heard, looks, max_failures=max_failures
+                    made, session.client, session.clock, heard, looks, growth, max_failures=max_failures
                 )
                 interrupts.drain = execution.drain
                 account = await execution.run()
+                if compiler is not None and growth is not None:
+                    made = cautioned(network, compiler.finish())
             notes, programs = session.notes, session.programs
         # Only now, when progress no longer holds the terminal.
         if stale:
@@ -106,6 +112,13 @@ def apply(
         return INTERRUPTED if interrupts.count else FAILED
 
     return run(lambda interrupts: heard.watch(work(interrupts)))
+
+
+def _count(chosen: "Sequence[CopySpec] | Plan") -> int:
+    """How many specs there are."""
+    from mmgraph.plan import Plan
+
+    return len(chosen.goals if isinstance(chosen, Plan) else chosen)
 
 
 def _known(chosen: "Sequence[CopySpec] | Plan", rules: "Rules") -> "Sequence[Violation]":
@@ -136,6 +149,11 @@ class _Heard:
         self.view: Reporter | None = None
         self.total = 0
         self._ends: dict[Outcome, int] = {}
+
+    def begin(self, view: "View", plan: "Plan", total: int) -> None:
+        """Show from here on how ``plan`` is carried out, which is to end as one of ``total`` specs."""
+        self.view, self.total = view, total
+        view.begin(plan, total - len(plan.goals))
 
     def __call__(self, event: "Event") -> None:
         outcome: Outcome | None = getattr(event, "outcome", None)
@@ -174,21 +192,27 @@ async def _prepared(
     chosen: "Sequence[CopySpec] | Plan",
     selection: Selection,
     rules: "Rules",
+    closing: "AsyncExitStack",
     *,
     exact: bool,
     repair: bool,
-) -> "tuple[Plan, Looks, tuple[Stale, ...]]":
-    """The plan to carry out: compiled from specs, or the saved one with what has been reached meanwhile."""
+) -> "tuple[Plan, Looks, tuple[Stale, ...], Compiler | None]":
+    """The plan to carry out: compiled from specs, or the saved one with what has been reached meanwhile.
+
+    From specs it may be one that the compiler still adds to.
+    """
     from mmgraph import staleness
     from mmgraph.cli.routes import cautioned
     from mmgraph.compliance import judged, read_losses
     from mmgraph.plan import Plan
 
     if not isinstance(chosen, Plan):
-        made, looks = await session.compile(
+        compiler = session.compiler(
             chosen, exact=exact, require_platforms=selection.require_platforms, repair=repair, rules=rules
         )
-        return made, looks, ()
+        closing.push_async_callback(compiler.close)
+        made = cautioned(session.network, await compiler.begin())
+        return made, compiler.evidence.looks, (), compiler
     for line in await staleness.drift(chosen, session.client):
         session.warn(line)
     looks, stale = await staleness.check(chosen, session.client, session.clock)
@@ -196,4 +220,4 @@ async def _prepared(
     if rules and not stale:
         losses = await read_losses(made, rules, session.client, session.cache, session.clock)
         made = judged(made, rules, losses)
-    return made, looks, stale
+    return made, looks, stale, None

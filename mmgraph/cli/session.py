@@ -45,8 +45,8 @@ class View(Protocol):
         """Take note of ``event``."""
         ...
 
-    def begin(self, plan: Plan) -> None:
-        """Reading is over, and ``plan`` is carried out now."""
+    def begin(self, plan: Plan, more: int = 0) -> None:
+        """``plan`` is carried out now; ``more`` specs are still being read, and enter it later."""
         ...
 
 
@@ -93,9 +93,30 @@ class Session:
 
         ``recall``: what is asked there is what other sets were told. ``rules``: what breaks one fails.
         """
+        compiler = self.compiler(
+            specs,
+            exact=exact,
+            require_platforms=require_platforms,
+            repair=repair,
+            recall=recall,
+            rules=rules,
+        )
+        return cautioned(self.network, await compiler.plan()), compiler.evidence.looks
+
+    def compiler(
+        self,
+        specs: Sequence[CopySpec],
+        *,
+        exact: bool,
+        require_platforms: bool,
+        repair: bool = False,
+        recall: Recall | None = None,
+        rules: Rules = NONE,
+    ) -> Compiler:
+        """Return what makes a plan of ``specs`` as ``compile`` does, and has asked nothing yet."""
         registries = {spec.destination.repository.registry for spec in specs}
         quirks = self.client.quirks
-        compiler = Compiler(
+        return Compiler(
             specs,
             recall or self.client,
             recall or self.client,
@@ -113,7 +134,6 @@ class Session:
             },
             rules=rules,
         )
-        return cautioned(self.network, await compiler.plan()), compiler.evidence.looks
 
 
 @asynccontextmanager

@@ -57,14 +57,15 @@ class Lines:
     ) -> None:
         self._show_more()
 
-    def begin(self, plan: Plan) -> None:
-        """Take the totals from the plan: reading is over."""
-        self._totals.begin(plan, self._clock.now())
-        changes = plan.count(Result.CREATE) + plan.count(Result.MOVE)
+    def begin(self, plan: Plan, more: int = 0) -> None:
+        """Take the totals from the plan, which is carried out now; ``more`` specs will enter it later."""
+        self._totals.begin(plan, self._clock.now(), more)
+        changes = plan.count(Result.CREATE) + plan.count(Result.MOVE) + more
         failed = plan.count(Result.FAILED)
         # The totals count these too: their numbers and this line's shall agree.
-        more = f", {failed} that cannot be planned" if failed else ""
-        self._write(f"{number(changes, 'tag')} to write{more}, {size(plan.bill.uploaded)} to send")
+        others = f", {failed} that cannot be planned" if failed else ""
+        sends = "" if more else f", {size(plan.bill.uploaded)} to send"
+        self._write(f"{number(changes, 'tag')} to write{others}{sends}")
         self._shown = self._clock.now()
 
     def __call__(self, event: Event) -> None:

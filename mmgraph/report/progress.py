@@ -77,9 +77,9 @@ class Progress:
         except OSError:
             self._broken = True
 
-    def begin(self, plan: Plan) -> None:
-        """Take the totals from the plan: reading is over."""
-        self._totals.begin(plan, self._clock.now())
+    def begin(self, plan: Plan, more: int = 0) -> None:
+        """Take the totals from the plan, which is carried out now; ``more`` specs will enter it later."""
+        self._totals.begin(plan, self._clock.now(), more)
 
     def __call__(self, event: Event) -> None:
         """Take note of ``event``."""

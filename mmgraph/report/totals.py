@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from mmgraph.events import Draining, Ended, Event, Finished, Landed, Landing, Moved, Outcome, Read, Started
+from mmgraph.events import (
+    Draining,
+    Ended,
+    Event,
+    Finished,
+    Landed,
+    Landing,
+    Moved,
+    Outcome,
+    Planned,
+    Read,
+    Started,
+)
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Plan, Result
 from mmgraph.report.words import number, seconds, size
@@ -51,6 +63,8 @@ class Totals:
         self.moved = 0
         """Bytes sent, those of transfers that failed included: what the rate is about."""
         self._plan: Plan | None = None
+        self._open = False
+        """Whether more is to enter the plan, so that the total is not known yet."""
         self._total = 0
         self._landed = 0
         self._samples: deque[tuple[float, int]] = deque()
@@ -60,12 +74,13 @@ class Totals:
         """Whether the plan is known."""
         return self._plan is not None
 
-    def begin(self, plan: Plan, now: float) -> None:
-        """Take the totals from the plan."""
+    def begin(self, plan: Plan, now: float, more: int = 0) -> None:
+        """Take the totals from the plan; ``more`` specs will enter it later."""
         self._samples.append((now, self.moved))
         self._plan = plan
         self._total = plan.bill.uploaded
-        self.tags = len(plan.goals) - plan.count(Result.UNCHANGED)
+        self.tags = len(plan.goals) - plan.count(Result.UNCHANGED) + more
+        self._open = bool(more)
 
     def add(self, event: Event, now: float) -> None:
         """Count what ``event`` says."""
@@ -88,6 +103,11 @@ class Totals:
                 self.flights.pop(event.digest, None)
         elif isinstance(event, Finished):
             self.ends[event.outcome] += 1
+            if self._open and event.outcome is Outcome.UNCHANGED:
+                self.tags -= 1  # only reading it has shown that
+        elif isinstance(event, Planned):
+            self._total += event.size
+            self._open = not event.complete
         elif isinstance(event, Read):
             self.reading = event
         elif isinstance(event, Draining):
@@ -166,10 +186,12 @@ class Totals:
         if bad:
             phrases[0] += f" ({', '.join(bad)})"
         if total:
-            phrases.append(f"{size(done)} of {size(total)} ({100 * done // total} %)")
+            share = "so far" if self._open else f"({100 * done // total} %)"
+            phrases.append(f"{size(done)} of {size(total)} {share}")
             rate = self.rate(now)
             if rate is not None and done < total:
                 phrases.append(f"{size(round(rate))}/s")
+            if rate is not None and done < total and not self._open:
                 phrases.append(f"{seconds((total - done) / rate)} left" if rate >= 1 else "? left")
         if self.draining is not None:
             phrases.append(f"stopping: {number(self.running, 'transfer')} to end")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -94,7 +94,8 @@ async def mirror(
         if report is not None:
             report(event)
 
-    async with Client(credentials=credentials, clock=clock, jobs=jobs) as client:
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(credentials=credentials, clock=clock, jobs=jobs))
         compiler = Compiler(
             parsed,
             client,
@@ -105,14 +106,27 @@ async def mirror(
             exact=exact,
             committed_only=committed_only,
         )
-        plan = await compiler.plan()
+        stack.push_async_callback(compiler.close)
+        # A saved plan is carried out as it was made, specs are while they are still being read.
+        plan = await compiler.begin() if between is None else await compiler.plan()
+        growing = compiler.growing
         planning = _counted(client.counts())
         if between is not None:
             await between(plan)
-        execution = Execution(plan, client, clock, note, compiler.evidence.looks, budget=budget)
+        execution = Execution(
+            plan,
+            client,
+            clock,
+            note,
+            compiler.evidence.looks,
+            growth=compiler.growth() if growing else None,
+            budget=budget,
+        )
         if started is not None:
             started(execution, client)
         account = await execution.run()
+        if growing:
+            plan = compiler.finish()
         applying = _less(_counted(client.counts()), planning)
         return Mirrored(plan, account, events, planning, applying, client.retries.total())
 
