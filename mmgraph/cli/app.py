@@ -78,6 +78,13 @@ Of copy specs, saved plans, and what commands print as JSON (JSON Schema 2020-12
 
 Example: mmgraph schema specs > specs.schema.json
 """
+_COMPLETION: Final = """Print a script that completes the command line in a shell.
+
+For bash and zsh, a line of ~/.bashrc or, behind compinit, of ~/.zshrc:
+eval "$(mmgraph completion bash)". For fish, a file that it finds by itself.
+
+Example: mmgraph completion fish > ~/.config/fish/completions/mmgraph.fish
+"""
 _VERIFY: Final = """Check that every destination holds its whole image.
 
 Asks for every manifest and blob of every closure, and believes nothing that it was not told now. Writes to no
@@ -106,6 +113,7 @@ _COMMANDS: Final = (
     ("verify", "[SPECS...]", _VERIFY),
     ("serve", "[DIR]", _SERVE),
     ("schema", "[specs | plan | graph | explanation | difference]", _SCHEMA),
+    ("completion", "bash | zsh | fish", _COMPLETION),
 )
 _EVERYWHERE: Final = Group("Everywhere", sort_key=9)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mmgraph.cli import CHANGES, DONE, FAILED
-from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection
+from mmgraph.cli.options import ALL, LOOK, NETWORK, InputFile, Look, Network, Selection
 
 if TYPE_CHECKING:
     from mmgraph.cli.session import Session
@@ -18,8 +18,8 @@ _SIDE = "A file with copy specs, or a saved plan; - is standard input."
 
 
 def diff(
-    old: Annotated[str, Parameter(metavar="OLD", help=_SIDE)],
-    new: Annotated[str, Parameter(metavar="NEW", help="What to compare it with.")],
+    old: Annotated[InputFile, Parameter(metavar="OLD", help=_SIDE)],
+    new: Annotated[InputFile, Parameter(metavar="NEW", help="What to compare it with.")],
     /,
     *,
     format: Annotated[  # noqa: A002

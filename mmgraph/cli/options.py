@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
@@ -11,11 +11,17 @@ from mmgraph.names import Registry
 
 Colour = Literal["auto", "always", "never"]
 
+if TYPE_CHECKING:
+    InputFile = str
+else:
+    # What comes is the text as it was typed, since that is tried first; the other tells completion to offer files.
+    InputFile = str | Path
+
 Specs = Annotated[
-    str, Parameter(help="Files with copy specs; - is standard input.", metavar="SPECS", negative="")
+    InputFile, Parameter(help="Files with copy specs; - is standard input.", metavar="SPECS", negative="")
 ]
 SpecsOrPlan = Annotated[
-    str, Parameter(help="Files with copy specs, or one saved plan.", metavar="SPECS|PLAN", negative="")
+    InputFile, Parameter(help="Files with copy specs, or one saved plan.", metavar="SPECS|PLAN", negative="")
 ]
 
 _OF_ONE = Parameter(metavar="REGISTRY=VALUE", negative="", show=False)
