@@ -1,18 +1,21 @@
 """``mmgraph graph``: the plan's graph, for review."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from mmgraph.cli import DONE, FAILED
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, SpecsOrPlan
 
+if TYPE_CHECKING:
+    from mmgraph.plan import Plan
+
 
 def graph(
     *specs: SpecsOrPlan,
     format: Annotated[  # noqa: A002
-        Literal["dot", "json", "svg"] | None,
+        Literal["dot", "json", "svg", "html"] | None,
         Parameter(
             show_default=False,
             help="svg needs the program dot of Graphviz. By default what the name of --out ends in, else dot.",
@@ -50,8 +53,10 @@ def graph(
     from mmgraph.plan import Plan, Result
 
     form = _form(format, out)
-    if form == "json" and (collapse or all):
-        raise SpecError("--collapse and --all are for pictures: json has every node")
+    if form in ("json", "html") and (collapse or all):
+        raise SpecError(f"--collapse and --all are for pictures: {form} has every node")
+    if form == "html" and focus:
+        raise SpecError("--focus is for pictures and json: search the page, or use --only")
     if collapse and all:
         raise SpecError("--collapse draws no blobs, and --all every one: leave one out")
     chosen = load(specs, selection)
@@ -65,7 +70,7 @@ def graph(
                 made, _looks = await session.compile(
                     chosen, exact=True, require_platforms=selection.require_platforms, rules=rules
                 )
-        drawn = draw(made)
+        drawn = _drawn(made, form, focus, collapse=collapse, unfold=all)
         if out is not None:
             write(out, drawn)
         else:
@@ -73,21 +78,26 @@ def graph(
         complain(made)
         return FAILED if made.violations or made.count(Result.FAILED) else DONE
 
-    def draw(made: Plan) -> bytes:
-        if form == "json":
-            from mmgraph.report.graph_json import graph_json
-
-            return graph_json(made, focus=focus)
-        from mmgraph.report.dot import dot
-
-        drawn = dot(made, focus=focus, collapse=collapse, unfold=all)
-        if form == "svg":
-            from mmgraph.report.svg import svg
-
-            return svg(drawn)
-        return drawn.encode()
-
     return run(work)
+
+
+def _drawn(made: "Plan", form: str, focus: tuple[str, ...], *, collapse: bool, unfold: bool) -> bytes:
+    if form == "json":
+        from mmgraph.report.graph_json import graph_json
+
+        return graph_json(made, focus=focus)
+    if form == "html":
+        from mmgraph.report.page import page
+
+        return page(made)
+    from mmgraph.report.dot import dot
+
+    drawn = dot(made, focus=focus, collapse=collapse, unfold=unfold)
+    if form == "svg":
+        from mmgraph.report.svg import svg
+
+        return svg(drawn)
+    return drawn.encode()
 
 
 def _form(given: str | None, out: Path | None) -> str:
@@ -95,7 +105,9 @@ def _form(given: str | None, out: Path | None) -> str:
     from mmgraph.errors import SpecError
     from mmgraph.names import quote
 
-    named = {".svg": "svg", ".json": "json", ".dot": "dot", ".gv": "dot"}.get(out.suffix if out else "")
+    named = {".svg": "svg", ".json": "json", ".html": "html", ".dot": "dot", ".gv": "dot"}.get(
+        out.suffix if out else ""
+    )
     if given is not None and named is not None and given != named:
         raise SpecError(f"--out {quote(str(out))} is the name of {named}, and --format says {given}")
     return given or named or "dot"

@@ -1,16 +1,16 @@
 """``mmgraph plan``: what apply would do."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from mmgraph.cli import CHANGES, DONE, FAILED
+from mmgraph.cli.formats import HELP, Format, rendered
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mmgraph.plan import Plan
 
 _Out = Annotated[
@@ -20,16 +20,25 @@ _Missing = Annotated[
     Path | None,
     Parameter(metavar="FILE", help="Write the repositories that must be created first, one a line."),
 ]
+_Top = Annotated[
+    int | None,
+    Parameter(
+        metavar="N",
+        validator=Number(gte=1),
+        help="Instead of all tags, list the N that cost most, and the N blobs of which most bytes are sent.",
+    ),
+]
 
 
 def plan(
     *specs: SpecsOrPlan,
-    format: Annotated[Literal["text", "json"], Parameter(help="json is what --out saves.")] = "text",  # noqa: A002
+    format: Annotated[Format, Parameter(help=HELP)] = "text",  # noqa: A002
     out: _Out = None,
     missing_repositories: _Missing = None,
     all: Annotated[  # noqa: A002
         bool, Parameter(negative="", show_default=False, help="Also list what is there already.")
     ] = False,
+    top: _Top = None,
     detailed_exitcode: Annotated[
         bool,
         Parameter(negative="", show_default=False, help="Exit 2 where changes are pending, 0 where none."),
@@ -49,7 +58,6 @@ def plan(
     look: Look = LOOK,
 ) -> int:
     """Print the plan, save it, or answer by the exit code whether anything would change."""
-    from mmgraph import __version__, saved
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, write
@@ -63,6 +71,8 @@ def plan(
     chosen = load(specs, selection)
     if isinstance(chosen, Plan) and (out is not None or repair):
         raise SpecError("a saved plan is shown as it is: --out and --repair are for specs")
+    if top is not None and (all or format not in ("text", "github")):
+        raise SpecError("--top is for text, and in the place of --all: leave one out")
 
     rules = rules_for(chosen, selection)
     notes: list[str] = []
@@ -87,16 +97,15 @@ def plan(
         return CHANGES if made.changes and (detailed_exitcode or question) else DONE
 
     def show(made: Plan) -> None:
-        document = saved.write(made, f"mmgraph {__version__}") if out or format == "json" else b""
         if out and not made.violations:
-            write(out, document, private=True)
+            write(out, rendered(made, "json", look, notes, unfold=all), private=True)
         _list(made, missing_repositories)
         if question:
             complain(made)
-        elif format == "json":
-            emit(document.decode())
         else:
-            _print(made, look, notes, unfold=all)
+            emit(rendered(made, format, look, notes, unfold=all, top=top).decode())
+            if format not in ("text", "github"):
+                complain(made)
         if out and made.violations:
             say(f"{out} is not written: a plan that breaks rules is not saved")
 
@@ -109,24 +118,3 @@ def _list(made: "Plan", path: Path | None) -> None:
 
     if path is not None:
         write(path, "".join(f"{repository}\n" for repository in made.missing).encode())
-
-
-def _print(made: "Plan", look: Look, notes: "Sequence[str]", *, unfold: bool) -> None:
-    """Print a plan for people."""
-    import sys
-
-    from mmgraph.cli.creation import programs
-    from mmgraph.cli.output import emit, wants_colour, width
-    from mmgraph.report.text import plan_text
-
-    colour = wants_colour(sys.stdout, look.color)
-    text = plan_text(
-        made,
-        unfold=unfold,
-        colour=colour,
-        width=width(),
-        fold=sys.stdout.isatty(),
-        notes=notes,
-        creators=programs(),
-    )
-    emit(text)

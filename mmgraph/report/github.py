@@ -22,8 +22,19 @@ _TEXT_LIMIT: Final = 1000
 
 
 def plan_annotations(plan: Plan) -> str:
-    """An error for each spec that cannot be planned, a warning for each tag that loses or lacks platforms."""
-    errors = [_command("error", goal, goal.cause) for goal in plan.goals if goal.result is Result.FAILED]
+    """Errors for specs that cannot be planned or break rules, warnings for those that lose or lack platforms."""
+    broken = {str(each.destination) for each in plan.violations}
+    goals = {str(goal.spec.destination): goal for goal in plan.goals}
+    errors = [
+        _command("error", goal, goal.cause)
+        for destination, goal in goals.items()
+        if goal.result is Result.FAILED and destination not in broken
+    ]
+    errors += [
+        _command("error", goals[str(each.destination)], str(each))
+        for each in plan.violations
+        if str(each.destination) in goals
+    ]
     warnings = [
         _command("warning", goal, text) for goal in plan.goals if (text := ", ".join(_concerns(goal)))
     ]

@@ -13,6 +13,7 @@ from mmgraph.cost import Costs
 from mmgraph.plan import Goal, Plan, Result
 from mmgraph.report.outline import changes_of
 from mmgraph.report.text import cautions, plan_line
+from mmgraph.report.violations import headline, violation_lines
 from mmgraph.report.words import listed, number, safe, size
 
 if TYPE_CHECKING:
@@ -54,6 +55,13 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
     writer.add(f"### mmgraph plan\n\n{summary}\n")
     for note in (*notes, *cautions(plan)):
         writer.add(f"\n> {code(note)}\n")
+    if plan.violations:
+        writer.add(f"\n**{headline(plan.violations)}**\n\n")
+        lines = violation_lines(plan.violations, limit=None)
+        writer.rows("| broken rule |\n|---|\n", [f"| {code(line, _CAUSE_LIMIT)} |\n" for line in lines])
+    if plan.missing:
+        writer.add(f"\n**{number(len(plan.missing), 'repository', 'repositories')} to create**\n\n")
+        writer.rows("| repository |\n|---|\n", [f"| {code(str(place))} |\n" for place in plan.missing])
     if failed:
         writer.add(f"\n**{number(len(failed), 'spec')} cannot be planned**\n\n")
         writer.rows(_FAILED_HEAD, [_failure(goal) for goal in failed])
