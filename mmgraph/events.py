@@ -16,7 +16,7 @@ from mmgraph.names import Digest, Reference, Registry, Repository
 class Outcome(StrEnum):
     """What became of a spec."""
 
-    CREATED = "created"
+    COPIED = "copied"
     MOVED = "moved"
     UNCHANGED = "unchanged"
     FAILED = "failed"

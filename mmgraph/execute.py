@@ -14,7 +14,8 @@ import random
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
-from mmgraph.account import Account, End
+from mmgraph.account import Account, Book, End
+from mmgraph.behalf import behalf
 from mmgraph.clock import within
 from mmgraph.commits import Commits
 from mmgraph.errors import InternalError, MmgraphError, RegistryError
@@ -107,8 +108,9 @@ class Execution:
         """How many of the plan's goals have been taken note of."""
         self._growth = growth
         self._growing: asyncio.Task[None] | None = None
-        self._downloaded = self._uploaded = self._mounted = self._found = self._failures = 0
-        self._surprises: list[str] = []
+        self._failures = 0
+        self._book = Book(plan, transport, clock)
+        self._efforts = self._book.efforts
         self._commits = Commits(
             plan, self._ledger, transport, clock, looks, self._goals, report, self._surprise
         )
@@ -116,7 +118,6 @@ class Execution:
 
     async def run(self) -> Account:
         """Do all that can be done, and account for it. Cancelling cancels what runs and raises ``CancelledError``."""
-        began = self._clock.now()
         self._transport.on_room(self._wake.set)
         self._settle_goals(self._plan.goals)
         if self._growth is not None:
@@ -135,19 +136,12 @@ class Execution:
             await self._close_sessions()
         if not self._stopping and not all(work.settled for work in self._ledger):
             raise InternalError("nothing is under way, and not everything is done")
+        return self.account()
+
+    def account(self) -> Account:
+        """What it has come to so far: of a run that was cancelled, what is not done was stopped."""
         ends = [self._end(goal) for goal in self._plan.goals]
-        return Account(
-            ends,
-            self._downloaded,
-            self._uploaded,
-            self._mounted,
-            self._found,
-            self._surprises,
-            self._transport.counts(),
-            self._clock.now() - began,
-            self._transport.traffic(),
-            self._transport.quirks.learned,
-        )
+        return self._book.account(ends, self._transport.quirks.learned)
 
     def drain(self) -> None:
         """Start nothing new; what runs may end within ``DRAIN_SECONDS``. A second call changes nothing."""
@@ -195,7 +189,7 @@ class Execution:
         writes, self._writes = self._writes, []
         for work in sorted(writes, key=lambda work: work.rank):
             work.state = State.RUNNING
-            self._spawn(self._commits.write(work))
+            self._spawn(self._write(work))
         self._queue_fresh()
         while any(self._start_from(lane) for lane in self._queue.lanes()):
             pass
@@ -235,6 +229,7 @@ class Execution:
         for work in works:
             work.state = State.RUNNING
             work.attempts += 1
+            self._efforts.begin(work.node)
         self._budget -= transfer.buffer
 
         def give_back(_: asyncio.Task[None]) -> None:
@@ -323,6 +318,11 @@ class Execution:
         except RegistryError:
             return 0  # a refusal of uploads, where this turns out to be one
 
+    async def _write(self, work: Work) -> None:
+        self._efforts.begin(work.node)
+        with behalf(self._efforts.counter(work.node)):
+            await self._commits.write(work)
+
     # One transfer
 
     async def _move(self, transfer: Transfer, works: Sequence[Work]) -> None:
@@ -331,18 +331,23 @@ class Execution:
             targets = tuple(target.repository for target in transfer.targets)
             self._report(Started(transfer.digest, transfer.size, targets))
 
+        nodes = [work.node for work in sorted(works, key=lambda work: work.rank)]
+
         def meter(read: int, sent: int) -> None:
-            self._downloaded += read
+            self._efforts.read(nodes[0], read)
             self._report(Moved(transfer.digest, read, sent))
 
         try:
-            outcomes = await run(transfer, self._transport, meter, self._clock)
+            with behalf(self._efforts.counter(*nodes)):
+                outcomes = await run(transfer, self._transport, meter, self._clock)
         finally:
             if started:
                 self._report(Ended(transfer.digest))
         failed = []
         for work, outcome in zip(works, outcomes, strict=True):
             work.session = None
+            if outcome.target.is_mount and outcome.how in (How.MOUNTED, How.REFUSED):
+                self._efforts.mount(work.registry, granted=outcome.how is How.MOUNTED)
             if outcome.how is not How.FAILED:
                 self._settle(work, outcome)
             elif (outcome.waits and work.sent_back()) or work.attempts < self._attempts(
@@ -381,15 +386,11 @@ class Execution:
             work.mount_from = repository  # a later attempt does not ask for it again
             self._ledger.again(work)
             return
-        if outcome.how is How.UPLOADED:
-            self._uploaded += size
-        elif outcome.how is How.MOUNTED:
-            self._mounted += size
-        else:
-            self._found += size
-            if work.step.proven_absent:
-                self._not_empty.add(repository)
-        self._report(Landed(repository, work.digest, size, Landing(outcome.how)))
+        how = Landing(outcome.how)
+        self._efforts.landed(work.node, size, how)
+        if how is Landing.FOUND and work.step.proven_absent:
+            self._not_empty.add(repository)
+        self._report(Landed(repository, work.digest, size, how))
         self._ledger.done(work)
 
     def _attempts(self, work: Work, outcome: Outcome, transfer: Transfer) -> int:
@@ -423,6 +424,7 @@ class Execution:
 
     def _ended(self, work: Work) -> None:
         """A node is done, failed or blocked: tell of the spec whose goal it is."""
+        self._efforts.end(work.node)
         goal = self._goals.get(work.node)
         if goal is None:
             return
@@ -445,7 +447,7 @@ class Execution:
         return End.written(goal) if work.state is State.DONE else End(goal, *work.failure)
 
     def _surprise(self, work: Work, text: str) -> None:
-        self._surprises.append(f"{work.node}: {text}")
+        self._book.surprise(work.node, text)
         self._report(Surprise(work.node.repository, work.node.name, text))
 
     # Tasks

@@ -151,4 +151,4 @@ async def test_two_runs_at_once() -> None:
             runs = await asyncio.gather(*(mirror(specs, clock=p.clock) for _ in range(2)))
         source, destination = await p.closures("a", "b", "c")
     ends = {str(end) for run in runs for end in run.ends.values()}
-    assert (True, set()) == (source == destination, ends - {"created", "unchanged"})
+    assert (True, set()) == (source == destination, ends - {"copied", "unchanged"})

@@ -41,7 +41,7 @@ async def test_blobs(start_registry: Callable[..., Distribution]) -> None:
     there = await oracle.walk(destination.address, ["app"])
     assert here == there
     asked = counted[Operation.PUT_BLOB], counted[Operation.HEAD_BLOB]
-    assert ({"app:v1": "created"}, [], (3, 6)) == (run.ends, run.account.surprises, asked)
+    assert ({"app:v1": "copied"}, [], (3, 6)) == (run.ends, run.account.surprises, asked)
 
 
 async def test_blobs_that_are_there(start_registry: Callable[..., Distribution]) -> None:
@@ -85,7 +85,7 @@ async def test_a_root(start_registry: Callable[..., Distribution]) -> None:
     run = await manifest_by_sha512(destination, listed=False)
 
     held = await oracle.walk(destination.address, ["app"])
-    assert ({"app:v1": "created"}, ["v1"]) == (run.ends, list(held["app"]))
+    assert ({"app:v1": "copied"}, ["v1"]) == (run.ends, list(held["app"]))
 
 
 async def test_a_child(start_registry: Callable[..., Distribution]) -> None:

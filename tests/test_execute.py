@@ -81,7 +81,7 @@ async def test_an_image_arrives_and_its_tag_names_it() -> None:
         run = Run(rigged, [("a:1", "b:1")])
         account = await run.apply()
         found = await rigged.client.find(rigged.repository(1, "b"), "1")
-        assert ({"b:1": "created"}, True, image.digest) == (
+        assert ({"b:1": "copied"}, True, image.digest) == (
             run.outcomes(account),
             account.complete,
             found.digest if found else None,
@@ -172,7 +172,7 @@ async def test_a_tag_that_moved_meanwhile_is_left_alone() -> None:
         account = await execution.run()
         found = await rigged.client.find(place, "1")
         cause = account.ends[0].cause
-        expected = ({"b:1": "failed", "b:2": "created"}, other.digest, True)
+        expected = ({"b:1": "failed", "b:2": "copied"}, other.digest, True)
         assert expected == (
             run.outcomes(account),
             found.digest if found else None,
@@ -194,7 +194,7 @@ async def test_a_tag_that_somebody_else_set_right_is_fine() -> None:
             place, "1", wanted.digest, RawManifest(wanted.raw, wanted.media_type)
         )
         await clock.advance(31)
-        assert {"b:1": "created"} == run.outcomes(await execution.run())
+        assert {"b:1": "copied"} == run.outcomes(await execution.run())
 
 
 async def test_one_refused_tag_does_not_take_its_twin_along() -> None:
@@ -203,7 +203,7 @@ async def test_one_refused_tag_does_not_take_its_twin_along() -> None:
         await lay(rigged, "a", "1", manifest("config"), "config")
         rigged.fault(1, Rule(Refuse(403, "DENIED"), Operation.PUT_MANIFEST, name="1"))
         run = Run(rigged, [("a:1", "b:1"), ("a:1", "b:2")])
-        assert {"b:1": "failed", "b:2": "created"} == run.outcomes(await run.apply())
+        assert {"b:1": "failed", "b:2": "copied"} == run.outcomes(await run.apply())
 
 
 async def test_a_failure_that_passes_is_retried() -> None:
@@ -212,7 +212,7 @@ async def test_a_failure_that_passes_is_retried() -> None:
         await lay(rigged, "a", "1", manifest("config", "layer"), "config", "layer")
         rigged.fault(1, Rule(Drop(), Operation.PUT_BLOB, count=1))
         run = Run(rigged, [("a:1", "b:1")])
-        assert {"b:1": "created"} == run.outcomes(await run.apply())
+        assert {"b:1": "copied"} == run.outcomes(await run.apply())
 
 
 async def test_wrong_bytes_are_tried_twice_and_then_final() -> None:
@@ -343,7 +343,7 @@ async def test_every_spec_is_told_of_once() -> None:
         await run.apply()
         finished = run.heard(Finished)
         outcomes = sorted((event.destination.tag, event.outcome) for event in finished)  # type: ignore[attr-defined]
-        assert [("1", "created"), ("2", "failed")] == outcomes
+        assert [("1", "copied"), ("2", "failed")] == outcomes
 
 
 async def test_a_registry_without_digest_headers_is_read_back() -> None:
@@ -354,7 +354,7 @@ async def test_a_registry_without_digest_headers_is_read_back() -> None:
         run = Run(rigged, [("a:1", "b:1")])
         account = await run.apply()
         heads = rigged.servers[1].log.count(Operation.HEAD_MANIFEST)
-        assert ({"b:1": "created"}, 2) == (run.outcomes(account), heads)
+        assert ({"b:1": "copied"}, 2) == (run.outcomes(account), heads)
 
 
 async def test_what_is_sent_is_what_was_read() -> None:
@@ -379,7 +379,7 @@ async def test_a_new_tag_of_a_manifest_whose_blobs_are_gone_heals() -> None:
         rigged._storages[1].remove_blob(place.path, digest("layer"))
         run = Run(rigged, [("a:1", "b:1"), ("a:1", "b:2")])
         outcomes = run.outcomes(await run.apply())
-        expected = ({"b:1": "unchanged", "b:2": "created"}, content("layer"))
+        expected = ({"b:1": "unchanged", "b:2": "copied"}, content("layer"))
         assert expected == (outcomes, rigged.blob(place, digest("layer")))
 
 
@@ -413,7 +413,7 @@ async def test_an_image_named_by_another_algorithm_is_recognised() -> None:
         first = run.outcomes(await run.apply())
         named = await rigged.client.find(rigged.repository(1, "b"), "1")
         second = run.outcomes(await run.apply())
-        expected = ({"b:1": "created"}, "sha256", {"b:1": "unchanged"})
+        expected = ({"b:1": "copied"}, "sha256", {"b:1": "unchanged"})
         assert expected == (first, named.digest.algorithm if named else None, second)
 
 
@@ -431,7 +431,7 @@ async def test_a_refused_mount_whose_upload_fails_is_tried_so_often_and_no_more(
             request.mount_from
             for request in rigged.servers[1].log.select(Operation.POST_UPLOAD, repository="c")
         ]
-        expected = ({"b:1": "created", "c:1": "blocked"}, 1)
+        expected = ({"b:1": "copied", "c:1": "blocked"}, 1)
         assert expected == (outcomes, posts.count("b"))
 
 
@@ -443,7 +443,7 @@ async def test_a_digest_goal_outlives_the_tag_of_the_same_image() -> None:
         rigged.fault(1, Rule(Refuse(403, "DENIED"), Operation.PUT_MANIFEST, name="1"))
         run = Run(rigged, [("a:1", "b:1"), (f"a@{image.digest}", f"b@{image.digest}")])
         account = await run.apply()
-        assert ["failed", "created"] == [end.outcome for end in account.ends]
+        assert ["failed", "copied"] == [end.outcome for end in account.ends]
 
 
 async def test_one_source_that_lost_a_blob_does_not_take_another_along() -> None:
@@ -456,7 +456,7 @@ async def test_one_source_that_lost_a_blob_does_not_take_another_along() -> None
         second = rigged.servers[2].address
         run = Run(rigged, [("bad:1", "b:1"), ("good:1", "b:2"), ("good:1", f"{second}/c:1")])
         account = await run.apply()
-        assert ["created"] * 3 == [end.outcome for end in account.ends]
+        assert ["copied"] * 3 == [end.outcome for end in account.ends]
 
 
 async def test_two_blind_registries_that_copy_to_each_other_do_not_lock_up() -> None:
@@ -478,7 +478,7 @@ async def test_two_blind_registries_that_copy_to_each_other_do_not_lock_up() -> 
         for address in (one, two):
             rigged.client.quirks.learn(Registry(address), Quirk.BLIND)
         account = await asyncio.wait_for(execution.run(), 30)
-        assert ["created", "created"] == [end.outcome for end in account.ends]
+        assert ["copied", "copied"] == [end.outcome for end in account.ends]
 
 
 # Bad days of a registry
@@ -524,7 +524,7 @@ async def test_a_registry_that_takes_no_writes_fails_fast() -> None:
         posts = rigged.servers[2].log.count(Operation.POST_UPLOAD)
         causes = {end.cause.partition(" takes no writes")[0] for end in account.ends if end.cause}
         assert (1, 5, True, True) == (
-            account.count(Outcome.CREATED),
+            account.count(Outcome.COPIED),
             account.count(Outcome.FAILED) + account.count(Outcome.BLOCKED),
             posts < 100,
             any(cause.endswith(second) for cause in causes),
@@ -543,7 +543,7 @@ async def test_a_repository_that_fails_for_ever_fails_alone() -> None:
         rigged.fault(1, Rule(Refuse(500, "UNKNOWN"), Operation.POST_UPLOAD, repository="b1"))
         with clock.autojump():
             account = await execution.run()
-        expected = {"b0:1": "created", "b1:1": "blocked", "b2:1": "created", "b3:1": "created"}
+        expected = {"b0:1": "copied", "b1:1": "blocked", "b2:1": "copied", "b3:1": "copied"}
         assert expected == run.outcomes(account)
 
 
@@ -560,7 +560,7 @@ async def test_a_destination_that_goes_away() -> None:
         with clock.autojump():
             account = await execution.run()
         assert (1, True) == (
-            account.count(Outcome.CREATED),
+            account.count(Outcome.COPIED),
             f"{second} cannot be reached" in " ".join(end.cause for end in account.ends),
         )
 
@@ -593,7 +593,7 @@ async def test_what_a_quota_leaves_is_deferred() -> None:
         run = Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(5)])
         account = await run.apply()
         causes = [end.cause.partition(": 1")[0] for end in account.ends if end.outcome == "failed"]
-        assert (2, ["deferred: quota"] * 3) == (account.count(Outcome.CREATED), causes)
+        assert (2, ["deferred: quota"] * 3) == (account.count(Outcome.COPIED), causes)
 
 
 @pytest.mark.parametrize(("declared", "pauses"), [([0], 0), ([], 1)], ids=["counts", "does not"])
@@ -617,7 +617,7 @@ async def test_a_limit_of_manifests_holds_nothing_else_up(declared: list[int], p
         causes = [end.cause.partition(": 1")[0] for end in account.ends if end.outcome is Outcome.FAILED]
         assert (["deferred: quota"] * 3, 2, False) == (
             causes,
-            account.count(Outcome.CREATED),
+            account.count(Outcome.COPIED),
             account.complete,
         )
         assert pauses == min(1, traffic.pauses)
@@ -669,7 +669,7 @@ async def test_the_first_bytes_move_before_the_last_manifest_is_read() -> None:
         account = await Run(rigged, [(f"a{number}:1", f"b{number}:1") for number in range(40)]).apply()
         kinds = [request.kind for request in rigged.servers[0].log]
         last = len(kinds) - 1 - kinds[::-1].index(Operation.GET_MANIFEST)
-        assert (40, True) == (account.count(Outcome.CREATED), kinds.index(Operation.GET_BLOB) < last)
+        assert (40, True) == (account.count(Outcome.COPIED), kinds.index(Operation.GET_BLOB) < last)
 
 
 async def test_nothing_is_sent_before_every_name_has_been_looked_at() -> None:
@@ -696,5 +696,5 @@ async def test_what_was_not_read_when_the_run_stopped_is_told_apart() -> None:
             await asyncio.sleep(0.01)
         execution.drain()
         account = await task
-        assert (4, 36) == (account.count(Outcome.CREATED), account.count(Outcome.STOPPED))
+        assert (4, 36) == (account.count(Outcome.COPIED), account.count(Outcome.STOPPED))
         assert run.specs == [end.goal.spec for end in account.ends]

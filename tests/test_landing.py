@@ -84,7 +84,7 @@ async def test_two_landings_refuse() -> None:
 
         run = await p.mirror(*specs)
 
-        assert "created" == run.ends["c:v1"]
+        assert "copied" == run.ends["c:v1"]
 
 
 @pytest.mark.parametrize("kind", [POST, PUT_MANIFEST])
@@ -96,7 +96,7 @@ async def test_landing_refuses_where_mounts_need_manifests(kind: Operation) -> N
 
         run = await p.mirror(*specs, committed_only=[Registry(p.destination.address)])
 
-        assert ["created", "created"] == [run.ends["b:v1"], run.ends["c:v1"]]
+        assert ["copied", "copied"] == [run.ends["b:v1"], run.ends["c:v1"]]
 
 
 async def test_one_failure_leaves_others_untouched() -> None:
@@ -107,7 +107,7 @@ async def test_one_failure_leaves_others_untouched() -> None:
 
         run = await p.mirror(*specs)
 
-        assert {"a:v1": "created", "b:v1": "blocked", "c:v1": "created"} == run.ends
+        assert {"a:v1": "copied", "b:v1": "blocked", "c:v1": "copied"} == run.ends
 
 
 async def test_source_of_the_landing_lacks_the_blob() -> None:
@@ -118,7 +118,7 @@ async def test_source_of_the_landing_lacks_the_blob() -> None:
 
         run = await p.mirror(*specs)
 
-        assert {"a:v1": "blocked", "b:v1": "created", "c:v1": "created"} == run.ends
+        assert {"a:v1": "blocked", "b:v1": "copied", "c:v1": "copied"} == run.ends
 
 
 async def test_two_destinations_share_a_get_of_what_one_source_lacks() -> None:
@@ -130,7 +130,7 @@ async def test_two_destinations_share_a_get_of_what_one_source_lacks() -> None:
 
         run = await p.mirror(p.spec("a:v1"), more)
 
-        assert {"a:v1": "blocked", "b:v1": "created"} == run.ends
+        assert {"a:v1": "blocked", "b:v1": "copied"} == run.ends
 
 
 async def test_two_sources_of_one_blob() -> None:
@@ -205,7 +205,7 @@ async def test_repositories_that_could_wait_for_each_other() -> None:
 
         run = await p.mirror(*map(p.spec, names), committed_only=[Registry(p.destination.address)])
 
-        assert (dict.fromkeys(names, "created"), []) == (run.ends, list(run.account.surprises))
+        assert (dict.fromkeys(names, "copied"), []) == (run.ends, list(run.account.surprises))
 
 
 async def test_mounts_that_need_manifests_fall_back() -> None:
@@ -373,7 +373,7 @@ async def test_head_that_lies() -> None:
 
         run = await p.mirror(p.spec("app:v2"), exact=True)
 
-        assert {"app:v2": "created"} == run.ends
+        assert {"app:v2": "copied"} == run.ends
 
 
 async def test_registry_that_does_not_say_what_is_missing() -> None:
@@ -496,7 +496,7 @@ async def test_tag_moved_meanwhile_leaves_the_others() -> None:
 
         run = await p.mirror(p.spec("app:v1", "app:first"), p.spec("app:v1", "app:second"), between=move)
 
-        ends = {"app:first": "failed", "app:second": "created"}
+        ends = {"app:first": "failed", "app:second": "copied"}
         assert (ends, root["digest"]) == (run.ends, p.tags("app").get("second"))
 
 
@@ -510,7 +510,7 @@ async def test_immutable_tag(refused: str) -> None:
         run = await p.mirror(p.spec("app:v1", "app:first"), p.spec("app:v1", "app:second"))
 
         other = {"first": "second", "second": "first"}[refused]
-        ends = {f"app:{refused}": "failed", f"app:{other}": "created"}
+        ends = {f"app:{refused}": "failed", f"app:{other}": "copied"}
         assert (ends, {other: root["digest"]}) == (run.ends, p.tags("app"))
 
 
@@ -551,4 +551,4 @@ async def test_refused_tag_of_a_child(refused: str) -> None:
         run = await p.mirror(p.spec("app:amd64"), p.spec("app:v1"))
 
         other = {"amd64": "v1", "v1": "amd64"}[refused]
-        assert {f"app:{refused}": "failed", f"app:{other}": "created"} == run.ends
+        assert {f"app:{refused}": "failed", f"app:{other}": "copied"} == run.ends

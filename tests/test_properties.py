@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -392,6 +393,39 @@ def all_tags(scene: Scene) -> list[dict[str, dict[str, str]]]:
     ]
 
 
+def check_efforts(run: Mirrored) -> None:
+    """What was done for the specs adds up to what was done: in bytes, and in the requests of transfers and writes."""
+    account, efforts = run.account, [end.effort for end in run.account.ends]
+    expected = (account.downloaded, account.uploaded, account.mounted, account.found)
+    assert expected == (
+        sum(effort.downloaded for effort in efforts),
+        sum(effort.uploaded for effort in efforts),
+        sum(effort.mounted for effort in efforts),
+        sum(effort.found for effort in efforts),
+    )
+    wire: Counter[str] = Counter()
+    for counts in run.applying.values():
+        wire.update({kind: counts[kind] for kind in SPENT if kind in counts})
+    spent: Counter[str] = Counter()
+    for effort in efforts:
+        spent.update({str(kind): count for kind, count in effort.requests.items() if kind in SPENT})
+    assert wire == spent
+
+
+SPENT = {
+    str(kind)
+    for kind in (
+        Operation.GET_BLOB,
+        Operation.POST_UPLOAD,
+        Operation.PATCH_UPLOAD,
+        Operation.GET_UPLOAD,
+        Operation.PUT_BLOB,
+        Operation.PUT_MANIFEST,
+    )
+}
+"""What only execution asks, and only for the sake of specs."""
+
+
 @WIRE
 @given(WORLDS)
 def test_bill_equals_the_wire(world: World) -> None:
@@ -409,6 +443,7 @@ def test_bill_equals_the_wire(world: World) -> None:
             run = await scene.mirror(exact=True, between=forget)
 
             check_tags(scene, run, before)
+            check_efforts(run)
             assert (True, []) == (run.account.complete, list(run.account.surprises))
             for server in scene.servers:
                 said = dict(bill_requests(run.plan).get(server.address, {}))
@@ -440,6 +475,7 @@ def test_apply_comes_to_what_was_wished(world: World) -> None:
             second = await scene.mirror()
 
             check_tags(scene, first, before)
+            check_efforts(first)
             assert (True, {"unchanged"}) == (first.account.complete, set(second.ends.values()))
             assert {} == second.applying
 
@@ -485,8 +521,9 @@ def test_whatever_goes_wrong(world: World, faults: list[Any]) -> None:
             run = await scene.mirror()
 
             check_tags(scene, run, before)
+            check_efforts(run)
             for end in run.account.ends:
-                if end.outcome in {"created", "moved", "unchanged"}:
+                if end.outcome in {"copied", "moved", "unchanged"}:
                     goal = end.goal.spec.destination
                     server = next(s for s in scene.servers if s.address == goal.repository.registry)
                     assert end.goal.root == server.storage.tags(goal.repository.path).get(goal.tag or "")

@@ -48,7 +48,7 @@ def test_a_finished_tag_is_a_line(stream: io.StringIO, lines: Lines, plan: Plan)
     unchanged, created, moved, *_ = (goal.spec.destination for goal in plan.goals)
     lines.begin(plan)
     lines(Finished(unchanged, None, Outcome.UNCHANGED))
-    lines(Finished(created, None, Outcome.CREATED))
+    lines(Finished(created, None, Outcome.COPIED))
     lines(Finished(moved, None, Outcome.FAILED, "500 Internal Server Error"))
     assert written(stream) == [
         "5 tags to write, 1 that cannot be planned, 101.3 MiB to send",
@@ -163,6 +163,6 @@ def test_a_reader_who_leaves_stops_nothing(clock: ManualClock, plan: Plan) -> No
     """A reporter does not raise: the copy goes on where nobody reads its log."""
     stream = Gone()
     lines = Lines(stream, clock)
-    lines(Finished(plan.goals[1].spec.destination, None, Outcome.CREATED))
-    lines(Finished(plan.goals[1].spec.destination, None, Outcome.CREATED))
+    lines(Finished(plan.goals[1].spec.destination, None, Outcome.COPIED))
+    lines(Finished(plan.goals[1].spec.destination, None, Outcome.COPIED))
     assert 1 == stream.tries

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from mmgraph.account import Account, End
+from mmgraph.account import Account, Deviation, End
 from mmgraph.events import Outcome
-from mmgraph.names import Registry
+from mmgraph.graph import Kind, Node
+from mmgraph.names import Registry, Repository
 from mmgraph.plan import Plan
 from mmgraph.quirks import Learned, Quirk
 from mmgraph.report.summary import summary_line, summary_text
@@ -24,33 +25,41 @@ def plan() -> Plan:
     return example()
 
 
-def account(plan: Plan, outcomes: list[tuple[Outcome, str]], surprises: tuple[str, ...] = ()) -> Account:
+def account(
+    plan: Plan, outcomes: list[tuple[Outcome, str]], surprises: tuple[Deviation, ...] = ()
+) -> Account:
     """Account for the plan with an outcome and a cause a goal."""
     ends = [End(goal, *outcome) for goal, outcome in zip(plan.goals, outcomes, strict=True)]
     bill = plan.bill
     return Account(ends, bill.downloaded, bill.uploaded + MIB, bill.mounted - MIB, 0, surprises, {}, 83.0)
 
 
+def deviation(digest: str, text: str) -> Deviation:
+    """Let a registry do otherwise about a blob."""
+    return Deviation(Node(Kind.BLOB, Repository.parse("mirror.example.com/a"), digest), text)
+
+
 def test_the_summary_reads_as_it_shall(plan: Plan) -> None:
     """Every spec that is not done stands under its cause, and the line that counts is the last one."""
     outcomes = [
         (Outcome.UNCHANGED, ""),
-        (Outcome.CREATED, ""),
+        (Outcome.COPIED, ""),
         (Outcome.MOVED, ""),
         (Outcome.BLOCKED, CAUSE),
         (Outcome.BLOCKED, CAUSE),
         (Outcome.STOPPED, "the run was stopped before it"),
         (Outcome.FAILED, HOSTILE),
     ]
-    surprise = "mirror.example.com/a@sha256:1: the mount from mirror.example.com/b was not granted: uploading"
-    text = summary_text(account(plan, outcomes, (surprise, surprise.replace("256:1", "256:2"))), plan)
+    refused = "the mount from mirror.example.com/b was not granted: uploading"
+    surprises = (deviation("sha256:1", refused), deviation("sha256:2", refused))
+    text = summary_text(account(plan, outcomes, surprises), plan)
     assert golden("summary.txt", text) == text
     assert [] == [line for line in text.splitlines() if not line.isprintable()]
 
 
 def test_what_was_learned_of_registries_is_told(plan: Plan) -> None:
     """Each quirk has a line, in the order in which they showed themselves."""
-    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
+    ends = [End(goal, Outcome.COPIED) for goal in plan.goals if not goal.missing]
     bill, registry = plan.bill, Registry.parse("mirror.example.com")
     learned = (Learned(registry, Quirk.BLIND), Learned(registry, Quirk.LEAST_CHUNK, 5 << 20))
     done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0, quirks=learned)
@@ -73,7 +82,7 @@ def test_what_was_learned_of_registries_is_told(plan: Plan) -> None:
 )
 def test_where_it_did_not_go_smoothly(plan: Plan, traffic: Traffic, expected: list[str]) -> None:
     """A registry that had to be asked again or left alone has a line, one where all went well has none."""
-    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
+    ends = [End(goal, Outcome.COPIED) for goal in plan.goals if not goal.missing]
     bill, registry = plan.bill, Registry.parse("quay.io")
     done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0, {registry: traffic})
     assert [*expected, summary_line(done)] == summary_text(done, plan).splitlines()
@@ -81,7 +90,7 @@ def test_where_it_did_not_go_smoothly(plan: Plan, traffic: Traffic, expected: li
 
 def test_notes_stand_above_the_last_line(plan: Plan) -> None:
     """What others have to say, such as of quotas, comes before the sums, and cannot break a line."""
-    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
+    ends = [End(goal, Outcome.COPIED) for goal in plan.goals if not goal.missing]
     bill = plan.bill
     done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0)
     text = summary_text(done, plan, notes=["docker.io: quota: 5\n left"])
@@ -90,7 +99,7 @@ def test_notes_stand_above_the_last_line(plan: Plan) -> None:
 
 def test_what_came_as_planned_is_one_line(plan: Plan) -> None:
     """Without failures, surprises and differences there is nothing to say but the sums."""
-    ends = [End(goal, Outcome.CREATED) for goal in plan.goals if not goal.missing]
+    ends = [End(goal, Outcome.COPIED) for goal in plan.goals if not goal.missing]
     bill = plan.bill
     done = Account(ends, bill.downloaded, bill.uploaded, bill.mounted, 0, (), {}, 1.0)
     assert f"{summary_line(done)}\n" == summary_text(done, plan)
@@ -102,13 +111,13 @@ def test_the_last_line_counts_every_outcome(plan: Plan) -> None:
         "Copied 6, moved 0, unchanged 0, failed 0, blocked 0, stopped 1."
         " 66.2 MiB read, 102.3 MiB sent, 62.0 MiB mounted in 1 min 23 s."
     )
-    assert line == summary_line(account(plan, [(Outcome.CREATED, "")] * 6 + [(Outcome.STOPPED, "")]))
+    assert line == summary_line(account(plan, [(Outcome.COPIED, "")] * 6 + [(Outcome.STOPPED, "")]))
 
 
 def test_rare_kinds_of_surprises_are_counted(plan: Plan) -> None:
     """A registry that behaves in many odd ways fills no screen."""
-    surprises = tuple(f"a/b@sha256:1: oddity {number}" for number in range(8))
-    text = summary_text(account(plan, [(Outcome.CREATED, "")] * 7, surprises), plan)
+    surprises = tuple(deviation("sha256:1", f"oddity {number}") for number in range(8))
+    text = summary_text(account(plan, [(Outcome.COPIED, "")] * 7, surprises), plan)
     assert "  and 3 more, of 3 other kinds" in text.splitlines()
 
 
@@ -128,7 +137,7 @@ def test_one_spec_is_spoken_of_as_one(plan: Plan) -> None:
 
 def test_on_a_terminal_the_last_line_is_folded_too(plan: Plan) -> None:
     """At the terminal's width, with the same words."""
-    done = account(plan, [(Outcome.CREATED, "")] * 7)
+    done = account(plan, [(Outcome.COPIED, "")] * 7)
     folded = summary_text(done, plan, width=60, fold=True).splitlines()[-3:]
     assert (True, summary_line(done)) == (max(map(len, folded)) <= 60, " ".join(" ".join(folded).split()))
 
@@ -136,7 +145,7 @@ def test_on_a_terminal_the_last_line_is_folded_too(plan: Plan) -> None:
 def test_tags_that_lack_the_same_are_listed_together(plan: Plan) -> None:
     """Many tags without one platform are one entry that names them all."""
     lacking = [goal for goal in plan.goals if goal.missing][:1] * 2
-    done = Account([End(goal, Outcome.CREATED) for goal in lacking], 0, 0, 0, 0, (), {}, 1.0)
+    done = Account([End(goal, Outcome.COPIED) for goal in lacking], 0, 0, 0, 0, (), {}, 1.0)
     name = "mirror.example.com/library/app:1.0"
     assert ["! 2 tags lack linux/arm64:", f"    {name}, {name}"] == summary_text(done, plan).splitlines()[:2]
 

@@ -350,7 +350,7 @@ async def test_a_failure(tmp_path: Path, script: str, program: str, words: str) 
         account = await made.apply()
     ends = [end.outcome for end in account.ends]
     causes = {end.cause.partition(": ")[2] for end in account.ends[:2]}
-    assert (["blocked", "blocked", "created"], 1) == (ends, len(causes)), causes
+    assert (["blocked", "blocked", "copied"], 1) == (ends, len(causes)), causes
     assert (True, True) == (words in causes.pop(), made.count(POST, "a") <= 34), made.runs()
 
 

@@ -166,7 +166,7 @@ async def test_wrong_bytes_once_heal() -> None:
 
         run = await p.mirror(p.spec("app:v1"))
 
-        assert {"app:v1": "created"} == run.ends
+        assert {"app:v1": "copied"} == run.ends
 
 
 async def test_wrong_manifest_is_refused() -> None:
@@ -294,7 +294,7 @@ async def test_some_of_the_platforms() -> None:
         run = await p.mirror(p.spec("app:v1", "app:v1", "linux/amd64", "linux/s390x"))
 
         missing = [str(one) for one in run.plan.goals[0].missing]
-        assert ({"app:v1": "created"}, ["linux/s390x"]) == (run.ends, missing)
+        assert ({"app:v1": "copied"}, ["linux/s390x"]) == (run.ends, missing)
 
 
 def nested(p: Pair) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -452,7 +452,7 @@ async def test_sha512_root() -> None:
         run = await p.mirror(p.spec(f"app@{image['digest']}", "app:v1"))
 
         held = p.destination.storage.manifest("app", Digest(p.tags("app").get("v1", "")))
-        assert ({"app:v1": "created"}, raw) == (run.ends, held and held.raw)
+        assert ({"app:v1": "copied"}, raw) == (run.ends, held and held.raw)
 
 
 async def test_index_that_lists_a_blob() -> None:
@@ -491,7 +491,7 @@ async def test_digest_alone() -> None:
 
         runs = [(await p.mirror(p.spec(name))).ends for _ in range(2)]
 
-        assert ([{name: "created"}, {name: "unchanged"}], {}) == (runs, p.tags("app"))
+        assert ([{name: "copied"}, {name: "unchanged"}], {}) == (runs, p.tags("app"))
 
 
 @pytest.mark.parametrize("key", ["limitPlatform", "source", "transforms"])
@@ -548,7 +548,7 @@ async def test_head_that_is_not_supported(exact: bool) -> None:
 
         ends = [(await p.mirror(p.spec("app:v1"), exact=exact)).ends for _ in range(2)]
 
-        assert [{"app:v1": "created"}, {"app:v1": "unchanged"}] == ends
+        assert [{"app:v1": "copied"}, {"app:v1": "unchanged"}] == ends
 
 
 async def test_no_digest_in_any_answer() -> None:
@@ -559,7 +559,7 @@ async def test_no_digest_in_any_answer() -> None:
 
         ends = [(await p.mirror(p.spec("app:v1"))).ends for _ in range(2)]
 
-        assert [{"app:v1": "created"}, {"app:v1": "unchanged"}] == ends
+        assert [{"app:v1": "copied"}, {"app:v1": "unchanged"}] == ends
 
 
 async def test_head_404_where_get_finds() -> None:
@@ -570,7 +570,7 @@ async def test_head_404_where_get_finds() -> None:
 
         run = await p.mirror(p.spec("app:v1"))
 
-        assert {"app:v1": "created"} == run.ends
+        assert {"app:v1": "copied"} == run.ends
 
 
 async def test_absent_source() -> None:
@@ -589,7 +589,7 @@ async def test_tag_list_that_fails() -> None:
 
         run = await p.mirror(p.spec("app:v1"))
 
-        assert {"app:v1": "created"} == run.ends
+        assert {"app:v1": "copied"} == run.ends
 
 
 async def test_odd_location() -> None:
@@ -624,7 +624,7 @@ async def test_login(tmp_path: Path, bearer: bool) -> None:
 
         run = await p.mirror(p.spec("app:v1"), p.spec("lib:v1"), credentials=credentials)
 
-        assert {"app:v1": "created", "lib:v1": "created"} == run.ends
+        assert {"app:v1": "copied", "lib:v1": "copied"} == run.ends
 
 
 @pytest.mark.parametrize("bearer", [False, True], ids=["basic", "bearer"])
@@ -660,4 +660,4 @@ async def test_source_and_destination_are_one_registry() -> None:
 
         run = await p.mirror(text, jobs=1)
 
-        assert ({"copy:v1": "created"}, 0) == (run.ends, p.source.log.count(BLOB))
+        assert ({"copy:v1": "copied"}, 0) == (run.ends, p.source.log.count(BLOB))

@@ -251,7 +251,7 @@ def check(world: World, old: list[audit.Tags], account: Account) -> None:
         )
     addresses = {server.address: server for server in world.servers}
     for end in account.ends:
-        if end.outcome in {"created", "moved", "unchanged"}:
+        if end.outcome in {"copied", "moved", "unchanged"}:
             place = end.goal.spec.destination
             named = addresses[place.repository.registry].storage.tags(place.repository.path)
             assert end.goal.root == named.get(place.tag or ""), f"{place} is said to be {end.outcome}"

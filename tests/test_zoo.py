@@ -113,7 +113,7 @@ async def test_zoo_is_worth_a_visit(zoo: Zoo) -> None:
     algorithms = {name.partition("@")[2].partition(":")[0] for name in held}
 
     found = (kinds, algorithms, set(zoo.run.ends.values()))
-    assert ({OCI_MANIFEST, OCI_INDEX}, {"sha256", "sha512"}, {"created"}) == found
+    assert ({OCI_MANIFEST, OCI_INDEX}, {"sha256", "sha512"}, {"copied"}) == found
 
 
 async def test_sparse_images_fail_alone(tmp_path: Path) -> None:
@@ -125,4 +125,4 @@ async def test_sparse_images_fail_alone(tmp_path: Path) -> None:
         named = {f"{repository}:{tag}": digest for tag, digest in zoo.source.tags(repository).items()}
         named |= {f"{repository}@{digest}": digest for digest in zoo.source.manifests(repository)}
         expected |= {name: whole(zoo.source, repository, digest) for name, digest in named.items()}
-    assert expected == {name: end == "created" for name, end in zoo.run.ends.items()}
+    assert expected == {name: end == "copied" for name, end in zoo.run.ends.items()}

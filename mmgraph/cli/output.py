@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -41,6 +42,12 @@ def emit(text: str) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def tell(text: str) -> None:
+    """Write text for people to standard error, where standard output is for a program; a lost one is no failure."""
+    with suppress(OSError):
+        print(text, end="", file=sys.stderr, flush=True)
 
 
 def write(path: Path, content: bytes, *, private: bool = False) -> None:

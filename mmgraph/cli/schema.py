@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 def schema(
     what: Annotated[
-        Literal["specs", "plan", "graph", "explanation", "difference"],
+        Literal["specs", "plan", "graph", "explanation", "difference", "report", "events"],
         Parameter(metavar="WHAT", help="Which document."),
     ] = "specs",
     /,
@@ -17,7 +17,7 @@ def schema(
 
     from mmgraph import saved, specs
     from mmgraph.cli.output import emit
-    from mmgraph.report import difference_json, explanation_json, graph_json
+    from mmgraph.report import account_json, difference_json, events_json, explanation_json, graph_json
 
     schemas = {
         "specs": specs.schema,
@@ -25,6 +25,8 @@ def schema(
         "graph": graph_json.schema,
         "explanation": explanation_json.schema,
         "difference": difference_json.schema,
+        "report": account_json.schema,
+        "events": events_json.schema,
     }
     made = schemas[what]()
     emit(json.dumps(made, indent=2) + "\n")

@@ -17,7 +17,7 @@ from mmgraph.cli.routes import allowances, cautioned, chunks, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
-from mmgraph.events import Event, Notice
+from mmgraph.events import Event, Notice, Reporter
 from mmgraph.names import Registry
 from mmgraph.plan import Plan
 from mmgraph.quirks import Quirk, Quirks
@@ -137,13 +137,18 @@ class Session:
 
 
 @asynccontextmanager
-async def open_session(network: Network, colour: Colour) -> AsyncIterator[Session]:
-    """Open connections, the cache and the view of progress; all are closed at the end."""
+async def open_session(
+    network: Network, colour: Colour, stream: Reporter | None = None
+) -> AsyncIterator[Session]:
+    """Open connections, the cache and the view of progress; all are closed at the end.
+
+    ``stream`` hears all events too; then progress is shown in lines.
+    """
     if network.authfile is not None and not network.authfile.exists():  # a pipe will do
         raise SpecError(f"--authfile {network.authfile}: there is no such file")
     creators = commands()
     clock = SystemClock()
-    async with _open_view(clock, colour, network.verbose) as view, AsyncExitStack() as stack:
+    async with _open_view(clock, colour, network.verbose, stream) as view, AsyncExitStack() as stack:
 
         def warn(message: str) -> None:
             view(Notice(None, message))
@@ -186,11 +191,13 @@ async def open_session(network: Network, colour: Colour) -> AsyncIterator[Sessio
 
 
 @asynccontextmanager
-async def _open_view(clock: Clock, colour: Colour, verbose: int) -> AsyncIterator[View]:
-    with _view(clock, colour, verbose) as view:
+async def _open_view(
+    clock: Clock, colour: Colour, verbose: int, stream: Reporter | None
+) -> AsyncIterator[View]:
+    with _view(clock, colour, verbose, lines=stream is not None) as view:
         ticking = asyncio.create_task(view.run())
         try:
-            yield view
+            yield view if stream is None else _Both(view, stream)
         finally:
             ticking.cancel()
             with suppress(asyncio.CancelledError):
@@ -204,9 +211,22 @@ def _hear(trace: TraceFile | None, verbose: int, exchange: Exchange) -> None:
         say(exchange.line())
 
 
-def _view(clock: Clock, colour: Colour, verbose: int) -> "Progress | Lines":
+class _Both:
+    """A view, and a stream that hears the same events."""
+
+    def __init__(self, view: View, stream: Reporter) -> None:
+        self._view = view
+        self._stream = stream
+        self.begin = view.begin
+
+    def __call__(self, event: Event) -> None:
+        self._view(event)
+        self._stream(event)
+
+
+def _view(clock: Clock, colour: Colour, verbose: int, *, lines: bool) -> "Progress | Lines":
     shown = wants_colour(sys.stderr, colour)
-    if verbose or not animated(os.environ, sys.stderr.isatty()):
+    if lines or verbose or not animated(os.environ, sys.stderr.isatty()):
         return Lines(sys.stderr, clock, colour=shown)
     from mmgraph.report.progress import Progress
 

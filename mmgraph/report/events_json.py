@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
-from mmgraph.events import Ended, Event, Moved, Outcome, Read
+from mmgraph.events import Ended, Event, Finished, Moved, Outcome, Read
 from mmgraph.names import Reference, Repository
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class EventLines:
         self._read = self._began - _SECONDS
         """When it was last told how far reading has come."""
         self._flights: dict[Digest, _Flight] = {}
+        self._finished: set[Reference] = set()
         self._line("version", {"format": "mmgraph-events", "version": FORMAT_VERSION, "tool": tool})
 
     def __call__(self, event: Event) -> None:
@@ -61,10 +62,16 @@ class EventLines:
             self._read = now
         elif isinstance(event, Ended) and (ended := self._flights.pop(event.digest, None)):
             self._tell(event.digest, ended, now)
+        elif isinstance(event, Finished):
+            self._finished.add(event.destination)
         self._event(event)
 
     def end(self, account: Account) -> None:
-        """Write the last line: what it all came to."""
+        """Write the end of each spec that has not been told, and the last line: what it all came to."""
+        for end in account.ends:
+            destination = end.goal.spec.destination
+            if destination not in self._finished:
+                self._event(Finished(destination, end.goal.root, end.outcome, end.cause))
         self._line(
             "summary",
             {

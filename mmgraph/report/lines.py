@@ -26,7 +26,7 @@ _KINDS = 5
 """Kinds of retries and surprises that get a line of their own between two totals."""
 _VARIABLE: Final = re.compile(r"\b(?:sha\d+:[0-9a-f]+|\d+)\b")
 MARKS: Final = {
-    Outcome.CREATED: ("+", Style.CREATE),
+    Outcome.COPIED: ("+", Style.CREATE),
     Outcome.MOVED: ("~", Style.MOVE),
     Outcome.FAILED: ("!", Style.FAILURE),
     Outcome.BLOCKED: ("!", Style.FAILURE),

@@ -27,7 +27,7 @@ from mmgraph.report.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mmgraph.account import Account
+    from mmgraph.account import Account, Deviation
     from mmgraph.names import Registry
     from mmgraph.plan import Goal, Plan
     from mmgraph.quirks import Learned
@@ -89,7 +89,7 @@ def summary_text(
 def summary_line(account: Account) -> str:
     """The last line of a summary; its form does not change."""
     return (
-        f"Copied {account.count(Outcome.CREATED)}, moved {account.count(Outcome.MOVED)},"
+        f"Copied {account.count(Outcome.COPIED)}, moved {account.count(Outcome.MOVED)},"
         f" unchanged {account.count(Outcome.UNCHANGED)}, failed {account.count(Outcome.FAILED)},"
         f" blocked {account.count(Outcome.BLOCKED)}, stopped {account.count(Outcome.STOPPED)}."
         f" {size(account.downloaded)} read, {size(account.uploaded)} sent, {size(account.mounted)} mounted"
@@ -117,11 +117,11 @@ def _lacking(goals: Sequence[Goal], colour: bool, width: int) -> Iterator[str]:
             yield from wrapped("    ", names, width, 4)
 
 
-def _surprises(surprises: Sequence[str], width: int) -> Iterator[str]:
+def _surprises(surprises: Sequence[Deviation], width: int) -> Iterator[str]:
     """How often a registry did not behave as planned, by what it did; the work went another way."""
     if not surprises:
         return
-    kinds = Counter(surprise.partition(": ")[2] or surprise for surprise in surprises).most_common()
+    kinds = Counter(surprise.text for surprise in surprises).most_common()
     yield from folded(
         f"{number(len(surprises), 'surprise')}, where a registry did not do what the plan expected:", width
     )

@@ -97,8 +97,8 @@ ROWS = (
             check=poured_little,
         )
         for kind, status, end in (
-            (TAGS, 200, "created"),
-            (TAGS, 404, "created"),
+            (TAGS, 200, "copied"),
+            (TAGS, 404, "copied"),
             (POST, 403, "blocked"),
             (PUT, 400, "blocked"),
             (PUT_MANIFEST, 403, "blocked"),

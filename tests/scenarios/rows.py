@@ -27,7 +27,7 @@ class Row:
     name: str
     case: str
     arrange: Callable[[Stage], object]
-    end: str | Mapping[str, str] = "created"
+    end: str | Mapping[str, str] = "copied"
     words: tuple[str, ...] = ()
     again: int = 0
     requests: int = 60

@@ -176,7 +176,7 @@ PAUSES = (
         "429-seconds",
         "thirty images 10^9",
         crowd,
-        end={f"app{number}:v1": "blocked" for number in range(30)} | {"calm.example/calm:v1": "created"},
+        end={f"app{number}:v1": "blocked" for number in range(30)} | {"calm.example/calm:v1": "copied"},
         words=("--max-wait",),
         requests=300,
         sessions=2,
@@ -209,7 +209,7 @@ PAUSES = (
         "500-forever",
         "one repository",
         one_repository,
-        end={"bad:v1": "blocked", "good:v1": "created", "fine:v1": "created"},
+        end={"bad:v1": "blocked", "good:v1": "copied", "fine:v1": "copied"},
         words=("500",),
     ),
 )

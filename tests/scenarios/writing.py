@@ -391,7 +391,7 @@ def read_only(status: int, code: str, message: str) -> Any:
     return arrange
 
 
-EIGHT = {f"app{number}:v1": "blocked" for number in range(8)} | {"more.example/app0:v1": "created"}
+EIGHT = {f"app{number}:v1": "blocked" for number in range(8)} | {"more.example/app0:v1": "copied"}
 
 
 def few_posts(stage: Stage, run: Run) -> object:
@@ -407,7 +407,7 @@ REFUSED = (
         "repo-absent",
         "one of two",
         absent,
-        end={"app:v1": "blocked", "other:v1": "created"},
+        end={"app:v1": "blocked", "other:v1": "copied"},
         words=("NAME_UNKNOWN",),
         check=lambda stage, run: max(0, sum(one.repository == "app" for one in stage.dst.select(POST)) - 4),
     ),
