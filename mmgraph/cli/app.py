@@ -112,7 +112,7 @@ _COMMANDS: Final = (
     ("diff", "OLD NEW", _DIFF),
     ("verify", "[SPECS...]", _VERIFY),
     ("serve", "[DIR]", _SERVE),
-    ("schema", "[specs | plan | graph | explanation | difference]", _SCHEMA),
+    ("schema", "[specs | plan | graph | explanation | difference | report | events]", _SCHEMA),
     ("completion", "bash | zsh | fish", _COMPLETION),
 )
 _EVERYWHERE: Final = Group("Everywhere", sort_key=9)
