@@ -32,6 +32,9 @@ VERSION: Final = 1
 SIZE_LIMIT: Final = 1 << 30
 """Bytes of a saved plan at most; one of two thousand tags has some thirty million."""
 _COUNT_LIMIT: Final = 5_000_000
+_BRACKETS_LIMIT: Final = 2 * _COUNT_LIMIT
+_COMMAS_LIMIT: Final = 8 * _COUNT_LIMIT
+"""Counted before anything is decoded: a decoded part has up to forty times the bytes that it has in the file."""
 _BEGINNING: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"mmgraph-plan"')
 
 _FOREIGN: Final = re.compile("[^\x00-\x7e]")
@@ -192,6 +195,8 @@ def read(raw: bytes) -> Plan:
         _refuse("$", f"it has {len(raw)} bytes, more than the {SIZE_LIMIT} that are read")
     if not raw.strip():
         _refuse("$", "it is empty")
+    if raw.count(b"{") + raw.count(b"[") > _BRACKETS_LIMIT or raw.count(b",") > _COMMAS_LIMIT:
+        _refuse("$", f"it has more than {_BRACKETS_LIMIT} parts, or {_COMMAS_LIMIT} values")
     try:
         head = msgspec.json.decode(raw, type=_Head)
         if head.format != FORMAT:

@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from mmgraph.errors import MmgraphError
 from mmgraph.evidence import Look
-from mmgraph.graph import Kind
-from mmgraph.names import Digest, Reference, Repository
-from mmgraph.plan import Action, Goal, Plan, Result
+from mmgraph.graph import Edge, Graph, Kind, Node
+from mmgraph.names import Digest, Reference, Registry, Repository
+from mmgraph.plan import Action, Goal, Plan, Result, Step, is_done
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mmgraph.clock import Clock
     from mmgraph.store import Destination, Source
@@ -32,42 +32,99 @@ class Stale(msgspec.Struct, frozen=True):
     destination: Reference
     expected: Digest | None
     found: Digest | None
+    failure: str = ""
+    """Why it could not be looked at."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.destination} named {self.expected or 'nothing'}, and names {self.found or 'nothing'} now"
-        )
+        return f"{self.destination} {self.change}"
+
+    @property
+    def change(self) -> str:
+        """What was expected and what is there."""
+        if self.failure:
+            return f"named {self.expected or 'nothing'}, and cannot be looked at: {self.failure}"
+        return f"named {self.expected or 'nothing'}, and names {self.found or 'nothing'} now"
 
 
-async def check(plan: Plan, destination: Destination, clock: Clock) -> tuple[Looks, tuple[Stale, ...]]:
+async def check(
+    plan: Plan, destination: Destination, clock: Clock, *, keep_going: bool = False
+) -> tuple[Looks, tuple[Stale, ...]]:
     """Look at every destination; return what each names, and those where the plan no longer holds.
 
     It holds where a name points at what the plan expects, and where it points at what it shall already. What is
-    unchanged has no work in the plan, so it must be as it shall.
+    unchanged has no work in the plan, so it must be as it shall. ``keep_going``: what cannot be looked at is stale.
     Raises ``RegistryError`` or ``NetworkError`` where a name cannot be looked at.
     """
     goals = [goal for goal in plan.goals if goal.result is not Result.FAILED]
+    looks: Looks = {}
 
-    async def look(goal: Goal) -> Look:
+    async def look(goal: Goal) -> Stale | None:
         repository, name = _name(goal)
+        expected = goal.root if goal.result is Result.UNCHANGED else goal.old
         try:
             resolved = await destination.find(repository, name)
         except MmgraphError as error:
+            if keep_going:
+                return Stale(goal.spec.destination, expected, None, str(error))
             error.add_note(
                 f"the saved plan cannot be checked: {goal.spec.destination} could not be looked at"
             )
             raise
-        return Look(resolved.digest if resolved else None, clock.now())
+        digest = resolved.digest if resolved else None
+        looks[repository, name] = Look(digest, clock.now())
+        return None if digest in (expected, goal.root) else Stale(goal.spec.destination, expected, digest)
 
     found = await asyncio.gather(*map(look, goals))
-    looks = {_name(goal): each for goal, each in zip(goals, found, strict=True)}
-    stale = tuple(
-        Stale(goal.spec.destination, expected, each.digest)
-        for goal, each in zip(goals, found, strict=True)
-        if each.digest
-        not in (expected := goal.root if goal.result is Result.UNCHANGED else goal.old, goal.root)
+    return looks, tuple(filter(None, found))
+
+
+def skip(plan: Plan, stale: Sequence[Stale]) -> Plan:
+    """Return the plan with the stale destinations as failed, without what only they need.
+
+    What was to be mounted from where they would have put it is uploaded once, and mounted from there. The bill stays
+    that of the whole plan.
+    """
+    if not stale:
+        return plan
+    causes = {each.destination: f"the saved plan is stale: it {each.change}" for each in stale}
+    goals = tuple(
+        Goal(goal.spec, Result.FAILED, cause) if (cause := causes.get(goal.spec.destination)) else goal
+        for goal in plan.goals
     )
-    return looks, stale
+    ends = [goal.node for goal in goals if goal.node is not None]
+    kept = plan.graph.needs(ends) | {*ends}
+    graph = Graph()
+    steps = {node: step for node, step in plan.steps.items() if node in kept}
+    for node in steps:
+        graph.add(node)
+    for first, then, edge in plan.graph.edges():
+        if first in kept and then in kept:
+            graph.join(first, then, edge)
+    _land_anew(plan, graph, steps)
+    written = {node.repository for node, step in steps.items() if not is_done(step)}
+    missing = tuple(repository for repository in plan.missing if repository in written)
+    return replace(plan, graph=graph, steps=steps, goals=goals, missing=missing)
+
+
+def _land_anew(plan: Plan, graph: Graph, steps: dict[Node, Step]) -> None:
+    """Let the first of the blobs whose landing is gone be uploaded, and the others be mounted from there."""
+    landings: dict[tuple[Registry, str], Node] = {}
+    for node, step in steps.items():
+        gone = [
+            first
+            for first, edge in plan.graph.before(node)
+            if edge is Edge.MOUNT and first not in steps and not is_done(plan.steps[first])
+        ]
+        if not gone:
+            continue
+        landing = landings.setdefault((node.repository.registry, node.name), node)
+        if landing is node:
+            reason = f"{gone[0].repository.path}, to mount it from, is skipped"
+            steps[node] = replace(step, action=Action.UPLOAD, reason=reason, mount_from=None)
+        else:
+            place = landing.repository
+            steps[node] = replace(step, reason=f"mountable from {place.path}", mount_from=place)
+            graph.join(landing, node, Edge.MOUNT)
 
 
 async def drift(plan: Plan, source: Source) -> tuple[str, ...]:

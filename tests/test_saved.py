@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -183,6 +184,38 @@ def test_what_is_no_plan_is_refused(raw: bytes, message: str) -> None:
     """Each with a sentence that says what is wrong."""
     with pytest.raises(SpecError, match=message):
         read(raw)
+
+
+def head(field: str) -> bytes:
+    """The beginning of a plan, up to the array of one of its fields."""
+    saved = json.loads(write(Planner(Evidence(), {}).finish(), TOOL))
+    del saved[field]
+    return json.dumps(saved).removesuffix("}").encode() + f', "{field}": ['.encode()
+
+
+@pytest.mark.parametrize(
+    ("field", "part", "times"),
+    [
+        ("edges", b'[0,0,"need"],', 10_000_000),
+        ("nodes", b"{},", 10_000_000),
+        ("missingRepositories", b'"",', 40_000_000),
+    ],
+)
+def test_a_flood_is_refused_before_it_is_decoded(field: str, part: bytes, times: int) -> None:
+    """Ten million parts, or values of any kind, never become objects: they would fill the memory."""
+    raw = head(field) + part * times + part[:-1] + b"]}"
+    tracemalloc.start()
+    with pytest.raises(SpecError, match="it has more than 10000000 parts, or 40000000 values"):
+        read(raw)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 20
+
+
+def test_many_nodes_within_the_limit_are_judged_by_what_they_are() -> None:
+    """The count of brackets is no ban on a large plan: what is wrong with this one is a node."""
+    with pytest.raises(SpecError, match="missing required field"):
+        read(head("nodes") + b"{}," * 1_000_000 + b"{}]}")
 
 
 def test_every_truncation_is_refused() -> None:

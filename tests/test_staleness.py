@@ -1,20 +1,23 @@
 """A saved plan against registries that have gone on: what is stale, what has moved, what is done already."""
 
+import pytest
 from msgspec.structs import replace
 
 from mmgraph.cache import MemoryCache
 from mmgraph.clock import SystemClock
 from mmgraph.compile import Compiler
+from mmgraph.errors import RegistryError
 from mmgraph.events import silent
 from mmgraph.execute import Execution
-from mmgraph.graph import Kind
+from mmgraph.graph import Edge, Kind
 from mmgraph.oci import Manifest
 from mmgraph.plan import Action, Plan, Result
 from mmgraph.saved import read, write
+from mmgraph.server import Refuse, Rule
 from mmgraph.specs import CopySpec
-from mmgraph.staleness import check, drift, settle
+from mmgraph.staleness import Stale, check, drift, settle, skip
 from mmgraph.store import Operation, RawManifest
-from tests.support.making import content, manifest, spec
+from tests.support.making import Bench, content, digest, manifest, spec
 from tests.support.rig import Rig, rig
 
 FIRST, SECOND = manifest("config", "layer"), manifest("config2", "layer")
@@ -133,7 +136,7 @@ async def test_a_settled_plan_writes_only_what_is_left() -> None:
         execution = Execution(settle(plan, looks), rigged.client, SystemClock(), silent, looks)
         account = await execution.run()
     ends = [end.outcome for end in account.ends]
-    assert (["unchanged", "copied"], 10, 10) == (ends, account.uploaded, account.mounted)
+    assert (["unchanged", "created"], 10, 10) == (ends, account.uploaded, account.mounted)
 
 
 async def test_absence_is_no_longer_proven() -> None:
@@ -180,3 +183,87 @@ async def test_a_source_that_did_not_move_is_not_told_of() -> None:
         await lay(rigged, 0, "a:1", FIRST)
         told = await drift(await planned(rigged, "a:1"), rigged.client)
     assert () == told
+
+
+async def test_what_cannot_be_looked_at_is_stale_where_the_rest_goes_on() -> None:
+    """With the registry's words; without that, the first of them ends it."""
+    async with rig() as rigged:
+        await lay(rigged, 0, "a:1", FIRST)
+        await lay(rigged, 0, "b:1", FIRST)
+        plan = await planned(rigged, "a:1", "b:1")
+        rigged.fault(1, Rule(Refuse(403, "DENIED"), repository="a"))
+        _, stale = await check(plan, rigged.client, SystemClock(), keep_going=True)
+        with pytest.raises(RegistryError):
+            await check(plan, rigged.client, SystemClock())
+    assert ["named nothing, and cannot be looked at: "] == [each.change[:40] for each in stale]
+
+
+async def test_a_stale_destination_is_skipped_and_counted_as_failed() -> None:
+    """With what was expected and what is there; the rest of the plan is carried out as if it were alone."""
+    async with rig() as rigged:
+        for name, image in (("a:1", FIRST), ("b:1", FIRST), ("c:1", SECOND)):
+            await lay(rigged, 0, name, image)
+        plan = await planned(rigged, "a:1", "b:1", "c:1")
+        other = manifest("config", "config2")
+        await lay(rigged, 1, "z:1", other)
+        await lay(rigged, 1, "a:1", other)
+        looks, stale = await check(plan, rigged.client, SystemClock())
+        left = settle(skip(plan, stale), looks)
+        account = await Execution(left, rigged.client, SystemClock(), silent, looks).run()
+        names = [await rigged.client.find(rigged.repository(1, name), "1") for name in "abc"]
+    cause = f"the saved plan is stale: it named nothing, and names {other.digest} now"
+    assert [(True, cause), (False, ""), (False, "")] == [(end.bad, end.cause) for end in account.ends]
+    assert [other.digest, FIRST.digest, SECOND.digest] == [name and name.digest for name in names]
+
+
+def sharing() -> Plan:
+    """Three images of one digest in three repositories: the first uploads, the others mount from there."""
+    bench = Bench(FIRST)
+    for name in ("a:1", "b:1", "c:1"):
+        bench.want(name, name, FIRST)
+    return bench.plan()
+
+
+def without(plan: Plan, *places: int) -> Plan:
+    """The plan with some of its destinations stale."""
+    goals = [plan.goals[place] for place in places]
+    return skip(plan, [Stale(goal.spec.destination, None, SECOND.digest) for goal in goals])
+
+
+def test_what_was_to_be_mounted_from_what_is_skipped_lands_anew() -> None:
+    """Once: the first of the rest is uploaded, and the next one is mounted from there, after it."""
+    left = without(sharing(), 0)
+    blobs = [node for node in left.steps if node.kind is Kind.BLOB and node.name == digest("layer")]
+    steps = [left.steps[node] for node in blobs]
+    before = [list(left.graph.before(node)) for node in blobs]
+    assert [("upload", None), ("mount", "b")] == [
+        (step.action, step.mount_from and step.mount_from.path) for step in steps
+    ]
+    assert [[], [(blobs[0], Edge.MOUNT)]] == before
+
+
+def test_what_only_skipped_destinations_need_is_left_out() -> None:
+    """Of the graph and of the steps alike; and what is left could have been saved as it is."""
+    left = without(sharing(), 0, 2)
+    repositories = {node.repository.path for node in left.graph}
+    assert ({"b"}, list(left.graph)) == (repositories, list(left.steps))
+    assert tuple(left.goals) == tuple(read(write(left, "test")).goals)
+
+
+def test_what_others_need_stays() -> None:
+    """A manifest that is skipped as a destination, and that a tag needs, is written for the tag."""
+    bench = Bench(FIRST)
+    bench.want(f"a@{FIRST.digest}", f"a@{FIRST.digest}", FIRST)
+    bench.want("a:1", "a:1", FIRST)
+    plan = bench.plan()
+    left = without(plan, 0)
+    assert (list(plan.steps.items()), [Result.FAILED, Result.CREATE]) == (
+        list(left.steps.items()),
+        [goal.result for goal in left.goals],
+    )
+
+
+def test_a_plan_of_which_nothing_is_stale_stays_as_it_is() -> None:
+    """Not even a copy is made of it."""
+    plan = sharing()
+    assert plan is skip(plan, ())

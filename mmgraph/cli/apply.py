@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from mmgraph.specs import CopySpec
     from mmgraph.staleness import Looks, Stale
 
-_STALE = 50
-"""Stale destinations that are named."""
 _KeepGoing = Annotated[
     bool,
     Parameter(
@@ -30,6 +28,24 @@ _KeepGoing = Annotated[
         negative="",
         show_default=False,
         help="Go on with the rest where a spec fails. It is the default; the name is make's.",
+    ),
+]
+
+_SkipStale = Annotated[
+    bool,
+    Parameter(
+        negative="",
+        show_default=False,
+        help="Carry out the rest of a saved plan where a destination names something else by now; exit 1.",
+    ),
+]
+_AllowHost = Annotated[
+    tuple[str, ...],
+    Parameter(
+        metavar="REGISTRY",
+        negative="",
+        show_default=False,
+        help="Read from and write to no registries but these. Repeatable.",
     ),
 ]
 
@@ -45,6 +61,8 @@ def apply(
         Parameter(metavar="N", validator=Number(gte=1), help="Start nothing new after so many failed specs."),
     ] = None,
     repair: Repair = False,
+    skip_stale: _SkipStale = False,
+    allow_host: _AllowHost = (),
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -53,22 +71,17 @@ def apply(
     import sys
     from contextlib import AsyncExitStack
 
-    from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, wants_colour, width
     from mmgraph.cli.routes import cautioned
     from mmgraph.cli.rules import refuse, rules_for
     from mmgraph.cli.session import open_session
-    from mmgraph.errors import SpecError
     from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
     from mmgraph.report.summary import lacking_text, summary_text
     from mmgraph.report.text import plan_text
 
-    chosen = load(specs, selection)
-    if repair and isinstance(chosen, Plan):
-        raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
-
+    chosen = _chosen(specs, selection, allow_host, repair=repair)
     rules = rules_for(chosen, selection)
     if (violations := _known(chosen, rules)) and not dry_run:
         return refuse(violations)
@@ -78,7 +91,7 @@ def apply(
         account = None
         async with open_session(network, look.color) as session, AsyncExitStack() as closing:
             made, looks, stale, compiler = await _prepared(
-                session, chosen, selection, rules, closing, exact=dry_run, repair=repair
+                session, chosen, selection, rules, closing, exact=dry_run, repair=repair, skip=skip_stale
             )
             refused = made.violations and (rules.whole_set or isinstance(chosen, Plan))
             growth = compiler.growth() if compiler is not None and compiler.growing else None
@@ -114,6 +127,21 @@ def apply(
     return run(lambda interrupts: heard.watch(work(interrupts)))
 
 
+def _chosen(
+    specs: "Sequence[str]", selection: Selection, allowed: "Sequence[str]", *, repair: bool
+) -> "Sequence[CopySpec] | Plan":
+    """What to carry out, where the options allow it."""
+    from mmgraph.cli.inputs import load, refuse_strangers
+    from mmgraph.errors import SpecError
+    from mmgraph.plan import Plan
+
+    chosen = load(specs, selection)
+    if repair and isinstance(chosen, Plan):
+        raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
+    refuse_strangers(chosen, allowed)
+    return chosen
+
+
 def _count(chosen: "Sequence[CopySpec] | Plan") -> int:
     """How many specs there are."""
     from mmgraph.plan import Plan
@@ -134,11 +162,12 @@ def _known(chosen: "Sequence[CopySpec] | Plan", rules: "Rules") -> "Sequence[Vio
 def _refuse_stale(stale: "Sequence[Stale]") -> int:
     from mmgraph.cli.output import say
 
-    say("Saved plan is stale, and nothing was sent. Make it anew with mmgraph plan --out.")
-    for each in stale[:_STALE]:
+    say(
+        "Saved plan is stale, and nothing was sent. Make it anew with mmgraph plan --out, or do the rest of it with"
+        " --skip-stale."
+    )
+    for each in stale:
         say(f"  {each}")
-    if len(stale) > _STALE:
-        say(f"  and {len(stale) - _STALE} more, {len(stale)} in all")
     return FAILED
 
 
@@ -178,7 +207,7 @@ class _Heard:
     def _line(self) -> str:
         from mmgraph.events import Outcome
 
-        told = (Outcome.COPIED, Outcome.MOVED, Outcome.UNCHANGED, Outcome.FAILED)
+        told = (Outcome.CREATED, Outcome.MOVED, Outcome.UNCHANGED, Outcome.FAILED)
         counts = [self._ends.get(outcome, 0) for outcome in told]
         created, moved, unchanged, failed = counts
         return (
@@ -196,10 +225,11 @@ async def _prepared(
     *,
     exact: bool,
     repair: bool,
+    skip: bool,
 ) -> "tuple[Plan, Looks, tuple[Stale, ...], Compiler | None]":
     """The plan to carry out: compiled from specs, or the saved one with what has been reached meanwhile.
 
-    From specs it may be one that the compiler still adds to.
+    From specs it may be one that the compiler still adds to. ``skip``: without what is stale of a saved one.
     """
     from mmgraph import staleness
     from mmgraph.cli.routes import cautioned
@@ -213,11 +243,15 @@ async def _prepared(
         closing.push_async_callback(compiler.close)
         made = cautioned(session.network, await compiler.begin())
         return made, compiler.evidence.looks, (), compiler
-    for line in await staleness.drift(chosen, session.client):
-        session.warn(line)
-    looks, stale = await staleness.check(chosen, session.client, session.clock)
+    looks, stale = await staleness.check(chosen, session.client, session.clock, keep_going=skip)
+    if skip:
+        chosen, stale = staleness.skip(chosen, stale), ()
     made = cautioned(session.network, staleness.settle(chosen, looks))
-    if rules and not stale:
+    if stale:
+        return made, looks, stale, None
+    for line in await staleness.drift(made, session.client):
+        session.warn(line)
+    if rules:
         losses = await read_losses(made, rules, session.client, session.cache, session.clock)
         made = judged(made, rules, losses)
     return made, looks, stale, None

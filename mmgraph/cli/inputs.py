@@ -10,7 +10,7 @@ from typing import Final
 from mmgraph.cli.options import ALL, Selection
 from mmgraph.cli.output import DASH, say
 from mmgraph.errors import SpecError
-from mmgraph.names import quote
+from mmgraph.names import Registry, quote
 from mmgraph.plan import Plan
 from mmgraph.saved import SIZE_LIMIT, is_saved, read
 from mmgraph.specs import CopySpec, matches, near_destinations, read_specs
@@ -52,6 +52,23 @@ def load_specs(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ..
             "this is a saved plan: look at it with mmgraph graph, carry it out with mmgraph apply"
         )
     return loaded
+
+
+def refuse_strangers(chosen: Sequence[CopySpec] | Plan, allowed: Sequence[str]) -> None:
+    """Raise ``SpecError`` where anything is read from or written to a registry that is not ``allowed``.
+
+    Reading counts too: a stranger's plan reads with the logins of who applies it. All are, where none is named.
+    """
+    hosts = frozenset(map(Registry.parse, allowed))
+    specs = [goal.spec for goal in chosen.goals] if isinstance(chosen, Plan) else chosen
+    strange: dict[Registry, str] = {}
+    for spec in specs if hosts else ():
+        for end, reference in (("src", spec.source), ("dst", spec.destination)):
+            if reference.repository.registry not in hosts:
+                strange.setdefault(reference.repository.registry, f"{end} {quote(str(reference))}")
+    if strange:
+        named = ", ".join(f"{registry} ({example})" for registry, example in sorted(strange.items()))
+        raise SpecError(f"--allow-host does not name {named}, so nothing was asked of any registry")
 
 
 def narrow(specs: tuple[CopySpec, ...], only: Sequence[str]) -> tuple[CopySpec, ...]:

@@ -99,6 +99,8 @@ ELSEWHERE = (
         (
             "tests/test_saved.py::test_what_no_planner_writes_is_refused",
             "tests/test_saved.py::test_what_is_no_plan_is_refused",
+            "tests/test_saved.py::test_a_flood_is_refused_before_it_is_decoded",
+            "tests/test_cli_saved.py::test_a_registry_that_is_not_allowed_ends_it",
             "tests/test_cli_apply.py::test_a_plan_that_was_spoiled_is_named",
         ),
     ),
