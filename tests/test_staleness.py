@@ -136,7 +136,7 @@ async def test_a_settled_plan_writes_only_what_is_left() -> None:
         execution = Execution(settle(plan, looks), rigged.client, SystemClock(), silent, looks)
         account = await execution.run()
     ends = [end.outcome for end in account.ends]
-    assert (["unchanged", "created"], 10, 10) == (ends, account.uploaded, account.mounted)
+    assert (["unchanged", "copied"], 10, 10) == (ends, account.uploaded, account.mounted)
 
 
 async def test_absence_is_no_longer_proven() -> None:

@@ -207,7 +207,7 @@ class _Heard:
     def _line(self) -> str:
         from mmgraph.events import Outcome
 
-        told = (Outcome.CREATED, Outcome.MOVED, Outcome.UNCHANGED, Outcome.FAILED)
+        told = (Outcome.COPIED, Outcome.MOVED, Outcome.UNCHANGED, Outcome.FAILED)
         counts = [self._ends.get(outcome, 0) for outcome in told]
         created, moved, unchanged, failed = counts
         return (
