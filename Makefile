@@ -13,7 +13,7 @@ BENCH ?=
 CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGSYNC := github.com/regclient/regclient/cmd/regsync@v0.11.7
 
-.PHONY: help setup check test demo bench bench-memory bench-peers clean
+.PHONY: help setup check test docs demo bench bench-memory bench-peers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -26,14 +26,18 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-check: setup ## formatting, lint, types and layers
+check: setup ## formatting, lint, types, layers and generated pages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest --quiet tests/test_layers.py
+	$(BIN)/python docs/reference.py --check
 
 test: setup ## all tests; they need docker-registry and skopeo
 	$(BIN)/pytest --quiet $(TESTS)
+
+docs: setup ## write docs/cli.md and docs/mmgraph.1 from the command line itself
+	$(BIN)/python docs/reference.py
 
 demo: setup ## mirror a small fleet between two registries of mmgraph's own
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./demo.sh
