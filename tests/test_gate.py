@@ -296,7 +296,7 @@ async def test_a_shrunken_window(gate: Gate) -> None:
     held = [gate.take([A], []), gate.take([A], [])]
     waiting = [asyncio.create_task(gate.acquire(A, write=False)) for _ in range(2)]
     await turns()
-    gate.settle(A, write=False, began=1.0, overloaded=True)
+    gate.settle(A, Operation.GET_BLOB, 1.0, overloaded=True)
     used = []
     for ticket in held:
         assert ticket is not None

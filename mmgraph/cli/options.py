@@ -66,13 +66,15 @@ class Network:
     """How registries are spoken to."""
 
     jobs: Annotated[
-        int,
+        int | None,
         Parameter(
             alias="-j",
+            metavar="N",
             validator=Number(gte=1, lte=1024),
-            help="Requests under way at one registry, reading and writing apart.",
+            help="Requests under way at one registry at most, reading and writing apart. By default 16 and more, up"
+            " to 128, as long as answers come as quickly.",
         ),
-    ] = 16
+    ] = None
     authfile: Annotated[
         Path | None,
         Parameter(metavar="FILE", help="The only login file to read, instead of docker's and podman's own."),

@@ -70,13 +70,13 @@ _HEAD_DOES_NOT_TELL: Final = frozenset({200, 400, 405, 406, 501})
 class Client:
     """All registries of a run; an async context manager, and a ``Transport`` and ``Destination`` within.
 
-    ``jobs`` is what each registry's read and write window grows to, ``allowances`` what differs at one registry,
-    ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the registries spoken to
-    without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
+    ``jobs`` is what each registry's read and write window grows to (None: what it bears), ``allowances`` what differs
+    at one registry, ``max_wait`` the seconds of the longest pause that a registry may ask for, ``plain_http`` the
+    registries spoken to without TLS (loopback ones find out by themselves), ``warn`` hears what a person should know,
     ``routes`` how hosts are reached: by default with the system's trust, without proxies; ``quirks`` what differs at
     single registries: by default what the table knows of their hosts; ``repositories`` creates those that must be;
-    ``chunks`` the bytes of the chunks in which a registry is sent blobs: by default they go whole. Raises
-    ``SpecError`` for a registry that takes none.
+    ``chunks`` the bytes of the chunks in which a registry is sent blobs: by default they go whole. Raises ``SpecError``
+    for a registry that takes none.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Client:
         *,
         credentials: Credentials,
         clock: Clock,
-        jobs: int = 16,
+        jobs: int | None = None,
         max_wait: float = MAX_WAIT,
         allowances: Mapping[Registry, Allowance] | None = None,
         plain_http: Collection[Registry] = (),

@@ -19,17 +19,20 @@ import msgspec
 from mmgraph.errors import MmgraphError, RegistryError
 from mmgraph.registry.policy import MAX_WAIT, WRITES
 from mmgraph.registry.window import Window
-from mmgraph.store import Traffic
+from mmgraph.store import Operation, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from mmgraph.clock import Clock
     from mmgraph.names import Registry
-    from mmgraph.store import Operation
 
 ALL: Final = "all requests"
 WRITING: Final = "all writes"
+_QUICK: Final = frozenset(
+    {Operation.HEAD_MANIFEST, Operation.GET_MANIFEST, Operation.GET_BLOB, Operation.POST_UPLOAD}
+)
+"""Operations whose answers begin after a round trip and a little work, whatever they are about."""
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -63,7 +66,7 @@ class _Limit:
 
     __slots__ = ("free_at", "interval", "paused_seconds", "pauses", "read", "stops", "write")
 
-    def __init__(self, jobs: int, interval: float) -> None:
+    def __init__(self, jobs: int | None, interval: float) -> None:
         self.read = Window(jobs)
         self.write = Window(jobs)
         self.stops: dict[str, _Stop] = {}
@@ -104,14 +107,14 @@ class Ticket:
 class Gate:
     """The windows, paces and pauses of all registries of a run.
 
-    ``jobs`` is the cap of each window, ``allowances`` what differs at one registry, ``max_wait`` the seconds of the
-    longest pause. ``close`` ends the timers of pauses.
+    ``jobs`` is the cap of each window (None: they find out themselves), ``allowances`` what differs at one registry,
+    ``max_wait`` the seconds of the longest pause. ``close`` ends the timers of pauses.
     """
 
     def __init__(
         self,
         clock: Clock,
-        jobs: int = 16,
+        jobs: int | None = None,
         *,
         max_wait: float = MAX_WAIT,
         allowances: Mapping[Registry, Allowance] | None = None,
@@ -282,13 +285,16 @@ class Gate:
 
     # How it went
 
-    def settle(self, registry: Registry, *, write: bool, began: float, overloaded: bool) -> None:
+    def settle(self, registry: Registry, operation: Operation, began: float, *, overloaded: bool) -> None:
         """Let the window learn from a request that ``began`` then: it went well, or it was too much."""
-        window = self._limit(registry).window(write=write)
+        window = self._limit(registry).window(write=operation in WRITES)
+        now = self._clock.now()
         if overloaded:
-            window.halve(began, self._clock.now())
-        else:
-            window.grow()
+            window.halve(began, now)
+            return
+        if operation in _QUICK:
+            window.answered(operation, now - began)
+        window.grow()
 
     def on_room(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` whenever a slot has come free or a pause has ended."""

@@ -298,7 +298,7 @@ class Retries:
             await self._clock.sleep(self._chance.uniform(0, delay_bound(tries)))
 
     def _settle(self, registry: Registry, operation: Operation, began: float, *, overloaded: bool) -> None:
-        self._gate.settle(registry, write=operation in WRITES, began=began, overloaded=overloaded)
+        self._gate.settle(registry, operation, began, overloaded=overloaded)
 
     def _close(self, answer: Answer, registry: Registry, seconds: float, told: str) -> None:
         words = (
