@@ -197,8 +197,8 @@ def _spec(end: End) -> Spec:
         platforms=tuple(map(str, goal.spec.platforms)),
         outcome=end.outcome,
         cause=end.cause,
-        digest=goal.root,
-        old=goal.old,
+        digest=_text(goal.root),
+        old=_text(goal.old),
         missing=tuple(map(str, goal.missing)),
         bytes=Bytes(
             downloaded=effort.downloaded,
@@ -234,12 +234,18 @@ def _place(
         read_window=traffic.read_window,
         write_window=traffic.write_window,
         mounts=Mounted(asked=mounts.asked if mounts else 0, granted=mounts.granted if mounts else 0),
-        learned=tuple(str(each.quirk) for each in account.quirks if each.registry == registry),
+        learned=tuple(
+            str(each).removeprefix(f"{registry} ") for each in account.quirks if each.registry == registry
+        ),
     )
 
 
 def _pair(predicted: int | None, observed: int) -> Pair:
     return Pair(predicted=predicted, observed=observed)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _rounded(seconds: float) -> float:
