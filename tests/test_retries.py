@@ -15,7 +15,7 @@ from mmgraph.names import Registry, Repository
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.gate import Allowance, PausedError
-from mmgraph.registry.policy import FREE_RETRIES, ROUNDS_UNHEARD, TRIES
+from mmgraph.registry.policy import FREE_RETRIES, RETRIES_PER_REQUEST, ROUNDS_UNHEARD, TRIES
 from mmgraph.registry.quota import QuotaError
 from mmgraph.store import RawManifest, Traffic, Upload
 from tests.support.raw import Raw, Request, answer, script
@@ -98,6 +98,40 @@ async def test_junk_falls_to_back_off(clock: ManualClock, junk: str) -> None:
         with clock.autojump():
             await wire.resolve(at(server), "v1")
     assert 0 < log.times[1] <= 0.5
+
+
+def guarded(*answers: bytes) -> Callable[[Request], Awaitable[bytes | None]]:
+    """Return a handler that wants a token for all but tokens, which its service answers so, the last for ever."""
+    left = list(answers)
+
+    async def handle(request: Request) -> bytes:
+        if request.target.startswith("/token"):
+            return left.pop(0) if len(left) > 1 else left[0]
+        if "authorization" in request.headers:
+            return OK
+        realm = f'Bearer realm="http://{request.headers["host"]}/token"'
+        return answer(401, www_authenticate=realm)
+
+    return handle
+
+
+async def test_a_token_service_that_asks_to_wait(clock: ManualClock) -> None:
+    """Its Retry-After holds for all that is asked for at its registry."""
+    log = Log(clock, guarded(answer(429, retry_after="30"), answer(200, b'{"token":"t"}')))
+    async with Raw(log) as server, client(clock, server) as wire:
+        with clock.autojump():
+            await asyncio.gather(*(wire.resolve(at(server, name), "v1") for name in "ab"))
+    assert {0.0, 30.0} == set(log.times)
+
+
+async def test_a_token_service_that_fails_for_ever(clock: ManualClock) -> None:
+    """Repeating is within the budget of its registry, however many repositories need a token."""
+    handle = guarded(answer(503))
+    async with Raw(handle) as server, client(clock, server) as wire:
+        with clock.autojump():
+            errors = await errors_of(*(wire.resolve(at(server, f"r{number}"), "v1") for number in range(40)))
+        asked = len([one for one in server.requests if one.target.startswith("/token")])
+    assert (40, True) == (len(errors), asked <= 40 + FREE_RETRIES + 80 * RETRIES_PER_REQUEST), asked
 
 
 LONG = answer(429, retry_after="1000000000")

@@ -22,7 +22,7 @@ from mmgraph.registry.auth import Authenticator, Grant
 from mmgraph.registry.bodies import Answer, Stream, Whole, read, watched
 from mmgraph.registry.failures import NoConnectionError, cause, failed, shown
 from mmgraph.registry.origins import Errand, portable, redirect_target
-from mmgraph.registry.policy import PATIENCE
+from mmgraph.registry.policy import PATIENCE, asked_to_wait
 from mmgraph.registry.retries import Request, Retries
 from mmgraph.registry.sessions import Dial, Sessions
 from mmgraph.registry.trace import Recorder
@@ -422,7 +422,7 @@ class Connections:
     async def _fetch_token(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> tuple[int, bytes]:
-        async def once(repeat: bool) -> tuple[int, bytes]:
+        async def once(repeat: bool) -> tuple[int, bytes, float | None]:
             response = await self._send(
                 Operation.TOKEN, registry, method, url, dict(headers), body, repeat=repeat
             )
@@ -434,6 +434,6 @@ class Connections:
                     " request for a token follow, since it carries credentials",
                     status=response.status,
                 )
-            return response.status, content
+            return response.status, content, asked_to_wait(response.headers, self._clock.wall())
 
-        return await self.retrying.token(once)
+        return await self.retrying.token(registry, once)

@@ -89,9 +89,11 @@ class Health:
         A repository in which a request has failed to its last try gets none until something works there again, so
         that one that fails for ever does not spend what the others need (I6).
         """
-        if (repository, operation in WRITES) in self._spent:
-            return False
-        health = self._health(repository.registry)
+        return (repository, operation in WRITES) not in self._spent and self.may_spend(repository.registry)
+
+    def may_spend(self, registry: Registry) -> bool:
+        """Whether the registry's share of a run's retries has another one, which is counted as spent then."""
+        health = self._health(registry)
         if health.retries >= FREE_RETRIES + health.requests * RETRIES_PER_REQUEST:
             return False
         health.retries += 1

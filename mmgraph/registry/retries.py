@@ -279,23 +279,38 @@ class Retries:
         if error is not None:
             raise _like(error, str(error))
 
-    async def token(self, once: Callable[[bool], Awaitable[tuple[int, bytes]]]) -> tuple[int, bytes]:
-        """Send a request to a token service until its status is not worth repeating; return status and body."""
-        tries = 0
+    async def token(
+        self, registry: Registry, once: Callable[[bool], Awaitable[tuple[int, bytes, float | None]]]
+    ) -> tuple[int, bytes]:
+        """Send a request to a token service until its status is not worth repeating; return status and body.
+
+        ``once`` tells, too, for how long the service asks to wait: all that its registry is asked for then does, since
+        most of it needs a token. The budget of repeating is the registry's.
+        """
+        tries, waited = 0, 0.0
         while True:
+            pause = 0.0
             try:
-                status, content = await once(tries > 0)
+                status, content, asked = await once(tries > 0)
             except NetworkError as error:
                 tries += 1
-                if tries >= (error.attempts if isinstance(error, LimitedError) else TRIES):
+                limit = error.attempts if isinstance(error, LimitedError) else TRIES
+                if tries >= limit or not self.health.may_spend(registry):
                     give_up(error, tries)
                     raise
             else:
                 tries += 1
                 passing = classify(Operation.TOKEN, status) in (Verdict.AGAIN, Verdict.WAIT)
-                if tries == TRIES or not passing:
+                pause = min(asked or 0.0, self._gate.max_wait - waited)
+                in_vain = bool(asked) and pause <= 0
+                if not passing or in_vain or tries == TRIES or not self.health.may_spend(registry):
                     return status, content
-            await self._clock.sleep(self._chance.uniform(0, delay_bound(tries)))
+            if pause > 0:
+                waited += pause
+                self._gate.pause(registry, pause)
+                await self._gate.passed(registry)
+            else:
+                await self._clock.sleep(self._chance.uniform(0, delay_bound(tries)))
 
     def _settle(self, registry: Registry, operation: Operation, began: float, *, overloaded: bool) -> None:
         self._gate.settle(registry, operation, began, overloaded=overloaded)
