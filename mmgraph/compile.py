@@ -64,6 +64,7 @@ class Compiler:
     ``exact``: read every closure and ask for every blob that evidence leaves open, so that the bill is exact (plan).
     Otherwise only what is to change is read, and nothing is asked per blob (apply). ``repair``: believe no evidence,
     ask for every node of every closure, of unchanged tags too. ``rules``: what breaks one fails, and is not planned.
+    ``found``: the reason to believe in what was asked for by its digest.
 
     What is asked at the same time is answered in any order; what is learnt is noted in the order of the specs, so that
     the same answers give the same plan.
@@ -84,8 +85,10 @@ class Compiler:
         committed_only: Collection[Registry] = (),
         repository_first: Collection[Registry] = (),
         rules: Rules = NONE,
+        found: str = "found by HEAD",
     ) -> None:
         self._specs = specs
+        self._found = found
         self._rules = rules
         self._broken: dict[CopySpec, tuple[Violation, ...]] = {}
         self._report = report
@@ -143,16 +146,18 @@ class Compiler:
     async def growth(self) -> AsyncGenerator[Sequence[Node], None]:
         """Let each image enter the plan once it has been read, and yield the nodes that it added.
 
-        Specs with one source enter together, so that registries that want the same share a GET. Closed before its
-        end, it leaves the rest of the specs open.
+        Specs with one source enter together, so that registries that want the same share a GET. First it yields
+        nothing, at once; closed between that and its end, it leaves the rest of the specs open.
         """
         assert self._ahead is not None
         try:
+            yield ()
             async for images in self._ahead:
                 count = len(self._planner)
                 for image in images:
                     self._reconcile(image)
-                    await self._judge([image])
+                await self._judge(images)
+                for image in images:  # nothing is awaited from here on: what has entered is handed on
                     self._enter(image.spec)
                 yield self._planner.since(count)
         finally:
@@ -440,7 +445,7 @@ class Compiler:
         await each(questions, ask, _WIDTH)
         for question in questions:
             if answers[question] is Presence.PRESENT:
-                self.evidence.hold(question.repository, question.digest, "found by HEAD")
+                self.evidence.hold(question.repository, question.digest, self._found)
             elif answers[question] is Presence.ABSENT:
                 self.evidence.lack(question.repository, question.digest)
 

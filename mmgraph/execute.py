@@ -103,6 +103,8 @@ class Execution:
         self._probed: set[Registry] = set()
         self._not_empty: set[Repository] = set()
         """Repositories that were taken to hold nothing, and turned out to hold something."""
+        self._bereft: set[Repository] = set()
+        """Repositories that lack a blob which none of its sources gave."""
         self._goals: dict[Node, Goal] = {}
         self._taken = 0
         """How many of the plan's goals have been taken note of."""
@@ -119,8 +121,10 @@ class Execution:
     async def run(self) -> Account:
         """Do all that can be done, and account for it. Cancelling cancels what runs and raises ``CancelledError``."""
         self._transport.on_room(self._wake.set)
-        self._settle_goals(self._plan.goals)
         if self._growth is not None:
+            await anext(self._growth)  # begun: from here on closing it leaves the rest of its specs open
+        self._settle_goals(self._plan.goals)
+        if self._growth is not None and not self._stopping:
             self._growing = self._spawn(self._grow(self._growth), self._timers)
         try:
             while True:
@@ -133,6 +137,8 @@ class Execution:
                     raise self._crash
         finally:
             await self._cancel(self._tasks | self._timers)
+            if self._growth is not None:
+                await self._growth.aclose()
             await self._close_sessions()
         if not self._stopping and not all(work.settled for work in self._ledger):
             raise InternalError("nothing is under way, and not everything is done")
@@ -160,7 +166,11 @@ class Execution:
         """Take note of what the plan has gained: ``nodes`` in their order, and the goals, which are returned."""
         goals = self._plan.goals[self._taken :]
         self._taken += len(goals)
-        self._goals.update((goal.node, goal) for goal in goals if goal.node is not None)
+        new = {goal.node: goal for goal in goals if goal.node is not None}
+        self._goals.update(new)
+        for node, goal in new.items():
+            if goal.spec.destination.repository in self._bereft:
+                self._ledger.offer(node, goal.spec.source.repository)
         self._ledger.extend(nodes)
         return goals
 
@@ -371,6 +381,7 @@ class Execution:
             sources = (goal.spec.source.repository for node, goal in self._goals.items() if node in wanted_by)
             work.source = next((source for source in sources if source not in work.tried), None)
         if work.source is None:
+            self._bereft.add(work.node.repository)
             return False
         work.attempts = 0
         self._ledger.again(work)

@@ -233,6 +233,34 @@ class Ledger:
             self._elect([*self._after(orphan, Edge.MOUNT), *orphan.extra])
             orphan.extra = []
 
+    def offer(self, goal: Node, source: Repository) -> None:
+        """``goal``, which enters, has what it needs from ``source`` too: read from there what no other source gave.
+
+        What lies between is unblocked, but for what is blocked by something else besides. The ends of earlier images
+        that have been told of stay as they are.
+        """
+        needs = self._graph.needs([goal]) | {goal}
+        works = [work for work in map(self._works.get, needs) if work is not None and work.settled]
+        lost = [
+            work for work in works if work.state is State.FAILED and work.tried and source not in work.tried
+        ]
+        for work in lost:
+            work.state, work.source, work.attempts, work.cause = State.READY, source, 0, ""
+        if lost:
+            for work in sorted(
+                works, key=lambda work: work.rank
+            ):  # parts have entered before what they are parts of
+                if work.state is State.BLOCKED:
+                    self._unblock(work)
+        for work in lost:
+            self._ready(work)
+
+    def _unblock(self, work: Work) -> None:
+        parts = [part for node in self._needed_by(work) if (part := self._works.get(node)) is not None]
+        if not any(part.state in (State.FAILED, State.BLOCKED) for part in parts):
+            work.state, work.blocker = State.WAITING, None
+            work.pending = sum(part.state is not State.DONE for part in parts)
+
     def revive(self, refused: Work, named: Iterable[str]) -> bool:
         """The registry says that parts of a manifest are missing: send those again, without asking, then it.
 
@@ -244,6 +272,8 @@ class Ledger:
             return self._send_again(refused, named)
         [root] = self._needed_by(refused)
         manifest = self._done_work(root)
+        if manifest.state in (State.FAILED, State.BLOCKED):  # another tag's refusal came to that
+            return False
         if manifest.state is not State.DONE:  # another tag of it has been refused already
             refused.state, refused.pending = State.WAITING, 1
             return True

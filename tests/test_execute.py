@@ -1,7 +1,7 @@
 """Carrying out a plan: order, limits, draining, moved tags; what a registry is asked and what it is not."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
@@ -11,7 +11,7 @@ from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.events import Draining, Event, Finished, Outcome, Retried, Started, Surprise
 from mmgraph.execute import DRAIN_SECONDS, Execution
-from mmgraph.graph import Kind
+from mmgraph.graph import Kind, Node
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import OCI_MANIFEST, Manifest, digest_of, parse
 from mmgraph.quirks import Learned, Quirk
@@ -243,6 +243,16 @@ async def test_enough_failures_stop_the_rest() -> None:
         assert ("blocked", True) == (outcomes["b0:1"], "stopped" in outcomes.values())
 
 
+async def test_enough_failures_before_anything_was_read_stop_the_rest() -> None:
+    """A source that is not there is one failure too many: the others are stopped, each spec has its end."""
+    async with rig() as rigged:
+        for number in range(3):
+            await lay(rigged, f"a{number}", "1", manifest(f"c{number}"), f"c{number}")
+        run = Run(rigged, [("gone:1", "b:1"), *((f"a{number}:1", f"b{number}:1") for number in range(3))])
+        account = await run.apply(max_failures=1)
+        assert ["failed", *["stopped"] * 3] == [end.outcome for end in account.ends]
+
+
 async def test_draining_lets_what_runs_end_and_starts_nothing_new() -> None:
     """After ``drain`` the running upload ends, its manifest is not begun, and the spec is stopped."""
     async with rig(jobs=1) as rigged:
@@ -457,6 +467,31 @@ async def test_one_source_that_lost_a_blob_does_not_take_another_along() -> None
         run = Run(rigged, [("bad:1", "b:1"), ("good:1", "b:2"), ("good:1", f"{second}/c:1")])
         account = await run.apply()
         assert ["copied"] * 3 == [end.outcome for end in account.ends]
+
+
+async def test_an_image_that_enters_late_is_not_taken_along_by_a_source_that_lost_a_blob() -> None:
+    """As above, but the blob has failed before the image that has it elsewhere enters."""
+    async with rig() as rigged:
+        await lay(rigged, "bad", "1", manifest("config", "one"), "config", "one")
+        await lay(rigged, "good", "1", manifest("config", "two"), "config", "two")
+        rigged._storages[0].remove_blob("bad", digest("config"))
+        rigged.fault(0, Rule(Delay(0.2), Operation.GET_MANIFEST, repository="good"))
+        run = Run(rigged, [("bad:1", "b:1"), ("good:1", "b:2")])
+        execution = await run.prepare()
+        growth = execution._growth
+        assert growth is not None
+
+        async def late() -> AsyncGenerator[Sequence[Node], None]:
+            entered = 0
+            async for nodes in growth:
+                while entered == 1 and not run.heard(Finished):
+                    await asyncio.sleep(0.01)
+                entered += bool(nodes)
+                yield nodes
+
+        execution._growth = late()
+        account = await execution.run()
+        assert ["blocked", "copied"] == [end.outcome for end in account.ends]
 
 
 async def test_two_blind_registries_that_copy_to_each_other_do_not_lock_up() -> None:

@@ -375,3 +375,63 @@ def test_what_enters_after_a_part_of_it_failed_is_blocked() -> None:
     states = [(work.state, work.blocker) for node in rest if (work := watched.ledger.get(node)) is not None]
     assert [(State.READY, None), (State.BLOCKED, failed), (State.BLOCKED, failed)] == states
     assert [two.digest, "2"] == [name for name, _ in watched.ended]
+
+
+def test_what_enters_with_another_source_reads_from_there_what_was_lost() -> None:
+    """a:1's blob could be read nowhere: a:2, of the same manifest and another source, unblocks all but a:1's tag."""
+    image = manifest("config", "layer")
+    made = Bench(image)
+    made.want("bad:1", "a:1", image)
+    made.want("good:1", "a:2", image)
+    watched, rest = grown(made, 1)
+    lost = watched.blob("a", "config")
+    lost.tried.add(Repository(Registry("src.example"), "bad"))
+    watched.ledger.done(watched.blob("a", "layer"))
+    watched.ledger.fail(lost, "gone")
+    watched.take()
+    good = Repository(Registry("src.example"), "good")
+    watched.ledger.offer(rest[-1], good)
+    watched.ledger.extend(rest)
+    ready = watched.take()
+    watched.ledger.done(lost)
+    root = watched.at(Kind.MANIFEST, "a", image.digest)
+    expected = (["a/blob"], good, ["a/manifest"], ["2"])
+    assert expected == (
+        ready,
+        lost.source,
+        watched.take(),
+        [work.node.name for work in watched.ledger.tags(root)],
+    )
+
+
+def test_what_is_blocked_by_more_than_a_source_stays_blocked() -> None:
+    """Of two blobs one was lost by its source, the other refused by the registry: another source helps the first."""
+    image = manifest("config", "layer")
+    made = Bench(image)
+    made.want("bad:1", "a:1", image)
+    made.want("good:1", "a:2", image)
+    watched, rest = grown(made, 1)
+    lost, denied = watched.blob("a", "config"), watched.blob("a", "layer")
+    lost.tried.add(Repository(Registry("src.example"), "bad"))
+    watched.ledger.fail(denied, "denied")
+    watched.ledger.fail(lost, "gone")
+    watched.ledger.offer(rest[-1], Repository(Registry("src.example"), "good"))
+    watched.ledger.extend(rest)
+    root, tag = watched.at(Kind.MANIFEST, "a", image.digest), watched.at(Kind.TAG, "a", "2")
+    assert (State.BLOCKED, State.BLOCKED, denied) == (root.state, tag.state, tag.blocker)
+
+
+def test_a_tag_is_refused_for_good_once_its_manifest_could_not_be_sent_again() -> None:
+    """Two tags are refused at once; what the first one brought back failed meanwhile: the second waits for nothing."""
+    image = manifest("config")
+    made = Bench(image)
+    made.want("s:1", "a:1", image)
+    made.want("s:1", "a:2", image)
+    for part in (image.digest, digest("config")):
+        made.evidence.hold(Repository(Registry("dst.example"), "a"), part, "listed by an old tag")
+    watched = Watched(made.plan())
+    one, two = (watched.at(Kind.TAG, "a", name) for name in "12")
+    one.state = two.state = State.RUNNING
+    watched.ledger.revive(one, [digest("config")])
+    watched.ledger.fail(watched.blob("a", "config"), "denied")
+    assert not watched.ledger.revive(two, [digest("config")])
