@@ -163,6 +163,9 @@ class Gate:
         """
         limit = self._limit(registry)
         window = limit.window(write=write)
+        if not limit.stops and not window.waiting and window.room:
+            window.used += 1
+            return Ticket(self, [(limit, window)])
         classes = self._classes(operation, write=write)
         while True:
             await self._wait(limit, [name for name in classes if name != ALL])
@@ -189,7 +192,7 @@ class Gate:
         Raises ``PausedError`` where that would take more than ``patience`` seconds, and what it was closed with.
         """
         limit = self._limits.get(registry)
-        if limit is None:
+        if limit is None or not limit.stops:  # as nearly always
             return
         classes = self._classes(operation, write=operation in WRITES)
         while True:
@@ -268,7 +271,9 @@ class Gate:
     def closed(self, registry: Registry, *, write: bool) -> str | None:
         """Return why the registry is closed, None where it is not."""
         limit = self._limits.get(registry)
-        error = limit and self._closed(limit, self._classes(None, write=write))
+        if limit is None or not limit.stops:
+            return None
+        error = self._closed(limit, self._classes(None, write=write))
         return str(error()) if error else None
 
     def paused(self, registry: Registry) -> float:

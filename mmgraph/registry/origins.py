@@ -8,6 +8,7 @@ CVE-2026-48978 and GHSA-vh4v-2xq2-g5cg in oras-go, CVE-2026-49349 in regclient).
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from enum import Enum
@@ -90,6 +91,7 @@ def kind_of_address(address: _Address) -> Kind:
     return Kind.PUBLIC if address.is_global and not old_private else Kind.PRIVATE
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def kind_of_name(host: str) -> Kind | None:
     """Return what ``host`` leads to where its text tells: an address, this machine, a metadata service.
 

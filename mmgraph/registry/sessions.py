@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mmgraph.names import Registry
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=120, sock_read=600)
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=120)
 """Seconds; both are watched elsewhere, and this is only the second line."""
 _READ_BUFFER: Final = 256 << 10
 """Bytes; the socket hands over as many at once, and more was no faster. Twice as many wait at most per blob."""

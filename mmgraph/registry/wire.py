@@ -8,6 +8,7 @@ return None or raise ``ContentError`` for what breaks the rules, and nothing els
 from __future__ import annotations
 
 import email.utils
+import functools
 import ipaddress
 import re
 from datetime import UTC
@@ -109,6 +110,7 @@ def plain_http_allowed(registry: Registry) -> bool:
     return loopback(_hostname(registry))
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def loopback(name: str) -> bool:
     """Whether a host name or address is this machine's own."""
     if name == "localhost" or name.endswith(".localhost"):
@@ -142,6 +144,9 @@ _HOST: Final = re.compile(r"[a-z0-9_][a-z0-9_-]*(?:\.[a-z0-9_][a-z0-9_-]*)*\.?|[
 """In ASCII and without escapes, so that no two readers of a URL can see different hosts in it."""
 
 
+_ROOT: Final = re.compile(r"[A-Za-z]+://[^/?#\\]*")
+
+
 def origin(url: str) -> Origin:
     """Return the origin of an absolute http or https URL, or raise ``ContentError``.
 
@@ -150,15 +155,25 @@ def origin(url: str) -> Origin:
     """
     if len(url) > _URL_LIMIT or not _URL_TEXT.fullmatch(url):
         raise ContentError(f"{escape(redact(url))} is not a URL")
+    root = _ROOT.match(url)
+    found = _origin(root[0]) if root is not None else "that can be followed"
+    if isinstance(found, str):
+        raise ContentError(f"{escape(redact(url))} is not a URL{f' {found}' if found else ''}")
+    return found
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _origin(root: str) -> Origin | str:
+    """The origin of a URL's scheme and authority, which are the same for nearly all; or what is wrong with them."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(root)
         name, port = parts.hostname, parts.port
     except ValueError:
-        raise ContentError(f"{escape(redact(url))} is not a URL") from None
+        return ""
     if parts.scheme not in ("http", "https") or not name or "@" in parts.netloc or port == 0:
-        raise ContentError(f"{escape(redact(url))} is not a URL that can be followed")
+        return "that can be followed"
     if len(name) > 253 or not _HOST.fullmatch(name):
-        raise ContentError(f"{escape(redact(url))} is not a URL: its host is not one")
+        return "with a host in it"
     return Origin(parts.scheme, name.removesuffix("."), port or (443 if parts.scheme == "https" else 80))
 
 
