@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SECONDS = re.compile(r"\d+\.\d s\b")
-_PORTS = ("5000", "5001")
+_PORTS = ("5000", "5001", "5002", "5003")
 
 
 class Step(NamedTuple):
@@ -62,12 +62,27 @@ def _free_ports() -> dict[str, str]:
 
 
 class Tour:
-    """Runs the README's commands in a directory that looks like a checkout; servers end with it."""
+    """Runs a page's commands in a directory that looks like a ``checkout``, or is empty; servers end with it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, checkout: bool = True) -> None:
         self._directory = directory
         self._ports = _free_ports()
         self._servers: list[subprocess.Popen[str]] = []
+        if checkout:
+            self._link(directory)
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MMGRAPH_")},
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "XDG_CACHE_HOME": str(directory / "cache"),
+            "HOME": str(directory),
+            "NO_COLOR": "1",
+            "COLUMNS": "100",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+
+    @staticmethod
+    def _link(directory: Path) -> None:
         for entry in ROOT.iterdir():
             if entry.name not in {".git", ".cache", "demo"}:
                 (directory / entry.name).symlink_to(entry)
@@ -80,17 +95,6 @@ class Tour:
         (directory / "pyproject.toml").unlink()
         (directory / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
         os.utime(directory / "pyproject.toml", (0, 0))
-        bin_directory = Path(sys.executable).parent
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MMGRAPH_")},
-            "PATH": f"{bin_directory}:{os.environ['PATH']}",
-            "XDG_CACHE_HOME": str(directory / "cache"),
-            "HOME": str(directory),
-            "NO_COLOR": "1",
-            "COLUMNS": "100",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
 
     def __enter__(self) -> Tour:
         return self
@@ -104,8 +108,7 @@ class Tour:
 
     def run(self, command: str) -> str:
         """Run one command as a reader would type it; return what a terminal would show."""
-        for shown, real in self._ports.items():
-            command = command.replace(f":{shown}", f":{real}")
+        command = self.real(command)
         if command.endswith("&"):
             return self._shown(self._serve(command.rstrip("& ")))
         done = subprocess.run(
@@ -120,6 +123,12 @@ class Tour:
             check=False,
         )
         return self._shown(done.stdout)
+
+    def real(self, text: str) -> str:
+        """A text of the page with the ports that are really listened at."""
+        for shown, real in self._ports.items():
+            text = text.replace(f":{shown}", f":{real}")
+        return text
 
     def _serve(self, command: str) -> str:
         server = subprocess.Popen(
