@@ -102,5 +102,5 @@ async def test_a_source_that_cannot_be_read_is_a_finding_of_its_own() -> None:
     async with rig() as rigged:
         found = await verdict(rigged)
         last = verdict_text(found).splitlines()[-1]
-        expected = (False, "Verified 1 specs: 0 whole, 1 broken. 0 manifests and 0 blobs asked for.")
+        expected = (False, "Verified 1 spec: 0 whole, 1 broken. 0 manifests and 0 blobs asked for.")
         assert expected == (found.whole, last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmgraph.report.spec_lines import spec_lines
-from mmgraph.report.words import safe, size
+from mmgraph.report.words import number, safe, size
 
 if TYPE_CHECKING:
     from mmgraph.verify import Verdict
@@ -22,8 +22,8 @@ def verdict_text(verdict: Verdict) -> str:
     broken = len(verdict.broken)
     read = f", {size(verdict.bytes)} read" if verdict.bytes else ""
     lines.append(
-        f"Verified {verdict.specs} specs: {verdict.specs - broken} whole, {broken} broken."
-        f" {verdict.manifests} manifests and {verdict.blobs} blobs asked for{read}."
+        f"Verified {number(verdict.specs, 'spec')}: {verdict.specs - broken} whole, {broken} broken."
+        f" {number(verdict.manifests, 'manifest')} and {number(verdict.blobs, 'blob')} asked for{read}."
     )
     return "\n".join(lines) + "\n"
 
