@@ -73,7 +73,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["frobnicate"], "see mmgraph --help"),
         (["serve", "--listen", "5000"], "is not HOST:PORT"),
         (["serve", "--listen", "127.0.0.1:99999"], "is not HOST:PORT"),
-        (["schema", "events"], "events"),
+        (["schema", "everything"], "everything"),
         (["apply", "--max-failures", "0"], "--max-failures"),
     ],
 )

@@ -1,6 +1,8 @@
 """``mmgraph apply``: do it."""
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
     from typing import Any
 
+    from mmgraph.account import Account
+    from mmgraph.cli.records import Records
     from mmgraph.cli.session import Session, View
     from mmgraph.compile import Compiler
     from mmgraph.events import Event, Outcome, Reporter
@@ -50,6 +54,28 @@ _AllowHost = Annotated[
 ]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What is left behind for programs."""
+
+    format: Annotated[
+        Literal["text", "jsonl"],
+        Parameter(help="jsonl is one event a line, as they happen; the summary is on standard error then."),
+    ] = "text"
+    report: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="Write as JSON what each spec and each registry came to."),
+    ] = None
+    failed: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="Write the specs that are not done, for apply to take again."),
+    ] = None
+
+
+NOTHING = Kept()
+
+
 def apply(
     *specs: SpecsOrPlan,
     dry_run: Annotated[
@@ -63,6 +89,7 @@ def apply(
     repair: Repair = False,
     skip_stale: _SkipStale = False,
     allow_host: _AllowHost = (),
+    kept: Kept = NOTHING,
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -78,53 +105,52 @@ def apply(
     from mmgraph.cli.session import open_session
     from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
-    from mmgraph.report.summary import lacking_text, summary_text
     from mmgraph.report.text import plan_text
 
     chosen = _chosen(specs, selection, allow_host, repair=repair)
+    records = _records(chosen, kept, dry_run=dry_run)
     rules = rules_for(chosen, selection)
     if (violations := _known(chosen, rules)) and not dry_run:
-        return refuse(violations)
+        return records.broken(refuse(violations), violations)
     heard = _Heard()
 
     async def work(interrupts: Interrupts) -> int:
         account = None
-        async with open_session(network, look.color) as session, AsyncExitStack() as closing:
+        async with (
+            open_session(network, look.color, records.stream) as session,
+            AsyncExitStack() as closing,
+        ):
+            records.client = session.client
             made, looks, stale, compiler = await _prepared(
                 session, chosen, selection, rules, closing, exact=dry_run, repair=repair, skip=skip_stale
             )
             refused = made.violations and (rules.whole_set or isinstance(chosen, Plan))
             growth = compiler.growth() if compiler is not None and compiler.growing else None
             todo = growth is not None or made.changes or made.count(Result.FAILED)
+            records.plan = made if growth is None else None  # whose bill is not known before it has grown
             if todo and not stale and not refused and not dry_run:
                 heard.begin(session.view, made, _count(chosen))
                 execution = Execution(
                     made, session.client, session.clock, heard, looks, growth, max_failures=max_failures
                 )
-                interrupts.drain = execution.drain
+                records.execution, interrupts.drain = execution, execution.drain
                 account = await execution.run()
                 if compiler is not None and growth is not None:
-                    made = cautioned(network, compiler.finish())
-            notes, programs = session.notes, session.programs
+                    records.plan = made = cautioned(network, compiler.finish())
+            records.notes, programs = session.notes, session.programs
         # Only now, when progress no longer holds the terminal.
         if stale:
-            return _refuse_stale(stale)
-        colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
+            return records.stale(_refuse_stale(stale), stale)
         if dry_run:
+            colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
+            notes = records.notes
             emit(plan_text(made, colour=colour, width=width(), fold=fold, notes=notes, creators=programs))
             return FAILED if made.violations or made.count(Result.FAILED) else DONE
         if refused:
-            return refuse(made.violations)
-        if account is None:
-            emit(lacking_text(made, colour=colour, width=width()))
-            emit("mmgraph: nothing to do\n")
-            return DONE
-        emit(summary_text(account, made, colour=colour, width=width(), fold=fold, notes=notes))
-        if account.complete:
-            return DONE
-        return INTERRUPTED if interrupts.count else FAILED
+            return records.broken(refuse(made.violations), made.violations)
+        return _told(records, made, account, look, signalled=bool(interrupts.count))
 
-    return run(lambda interrupts: heard.watch(work(interrupts)))
+    return run(lambda interrupts: heard.watch(work(interrupts), records))
 
 
 def _chosen(
@@ -140,6 +166,32 @@ def _chosen(
         raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
     refuse_strangers(chosen, allowed)
     return chosen
+
+
+def _records(chosen: "Sequence[CopySpec] | Plan", kept: Kept, *, dry_run: bool) -> "Records":
+    from mmgraph.cli.records import Records
+    from mmgraph.errors import SpecError
+
+    if dry_run and kept != NOTHING:
+        raise SpecError("--dry-run does nothing that --format jsonl, --report or --failed could tell of")
+    return Records(chosen, report=kept.report, failed=kept.failed, form=kept.format)
+
+
+def _told(records: "Records", made: "Plan", account: "Account | None", look: Look, *, signalled: bool) -> int:
+    """Write the records, tell people what it came to, and return the exit code."""
+    from mmgraph.cli.output import wants_colour, width
+    from mmgraph.report.summary import lacking_text, summary_text
+
+    people = records.people
+    colour, fold = wants_colour(people, look.color), people.isatty()
+    if account is None:
+        code = records.close(DONE)
+        records.show(f"{lacking_text(made, colour=colour, width=width())}mmgraph: nothing to do\n")
+        return code
+    code = DONE if account.complete else INTERRUPTED if signalled else FAILED
+    code = records.close(code, account)
+    records.show(summary_text(account, made, colour=colour, width=width(), fold=fold, notes=records.notes))
+    return code
 
 
 def _count(chosen: "Sequence[CopySpec] | Plan") -> int:
@@ -191,7 +243,7 @@ class _Heard:
         if self.view is not None:
             self.view(event)
 
-    async def watch(self, work: "Coroutine[Any, Any, int]") -> int:
+    async def watch(self, work: "Coroutine[Any, Any, int]", records: "Records") -> int:
         """Do ``work``; where it is stopped at once after it has begun to copy, say how far it came."""
         import asyncio
 
@@ -202,6 +254,7 @@ class _Heard:
         except asyncio.CancelledError:
             if self.total:
                 say(self._line())
+            records.stopped()
             raise
 
     def _line(self) -> str:

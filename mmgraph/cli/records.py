@@ -3,9 +3,10 @@
 Owns where each goes and that it is written however a run ends. Must not know how to copy anything.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 from mmgraph import __version__
 from mmgraph.account import CONFIRMED, Account, unstarted
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mmgraph.execute import Execution
     from mmgraph.registry.client import Client
     from mmgraph.rules import Violation
+    from mmgraph.staleness import Stale
 
 Format = Literal["text", "jsonl"]
 _TOOL: Final = f"mmgraph {__version__}"
@@ -46,8 +48,8 @@ class Records:
         self._report = report
         self._failed = failed
         self._check(form)
-        self._pinned = isinstance(chosen, Plan)
         self._goals = chosen.goals if isinstance(chosen, Plan) else [_open(spec) for spec in chosen]
+        self._pins = {goal.spec: goal.source_digest for goal in self._goals}
         self._broken: OSError | None = None
         self._of_program = form == "jsonl" or any(map(_is_dash, self._files))
         self.stream = EventLines(self._line, SystemClock(), _TOOL) if form == "jsonl" else None
@@ -72,16 +74,30 @@ class Records:
             if path.is_dir():
                 raise SpecError(f"{quote(str(path))} cannot be written: it is a directory")
 
+    @property
+    def people(self) -> TextIO:
+        """Where people read: standard output, unless that is for a program."""
+        return sys.stderr if self._of_program else sys.stdout
+
     def show(self, text: str) -> None:
-        """Show people what it came to: on standard output, unless that is for a program."""
+        """Show people what it came to."""
         if self._of_program:
             tell(text)
         else:
             emit(text)
 
-    def refused(self, code: int, why: str, causes: Mapping[Reference, str]) -> int:
-        """Nothing was carried out, for ``why``; ``causes`` are those of the destinations at fault."""
-        return self.close(code, self._unstarted(why, causes))
+    def broken(self, code: int, violations: "Sequence[Violation]") -> int:
+        """Rules are broken, and nothing was carried out for it; return ``code``, as ``close`` does."""
+        self.violations = violations
+        causes: dict[Reference, str] = {}
+        for each in violations:
+            causes.setdefault(each.destination, each.cause)
+        return self.close(code, self._unstarted("rules are broken, so nothing was sent", causes))
+
+    def stale(self, code: int, stale: "Sequence[Stale]") -> int:
+        """The plan is stale, and nothing was carried out for it; return ``code``, as ``close`` does."""
+        causes = {each.destination: f"the saved plan is stale: it {each.change}" for each in stale}
+        return self.close(code, self._unstarted("the saved plan is stale, so nothing was sent", causes))
 
     def stopped(self) -> None:
         """The run is stopped at once: write what can be told of it."""
@@ -120,8 +136,8 @@ class Records:
             )
         if self._failed is not None:
             left = [end.goal for end in account.ends if end.outcome not in CONFIRMED]
-            # What is left of a plan is the images that were planned, whatever their tags name by now.
-            lines = [spec_line(goal.spec, goal.source_digest if self._pinned else None) for goal in left]
+            # What is left of a saved plan is the images that were planned, whatever their tags name by now.
+            lines = [spec_line(goal.spec, self._pins.get(goal.spec)) for goal in left]
             yield self._failed, "".join(f"{line}\n" for line in lines).encode()
 
     def _unstarted(self, why: str, causes: Mapping[Reference, str] | None = None) -> Account:
