@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 TRIES: Final = 8
-"""How often one request, or one transfer whose body cannot be replayed, is tried in all. Where every fifth request
-fails, five tries lose one in 3,000, which a large set notices; eight lose one in 400,000."""
+"""How often one request is tried in all. Where every fifth fails, five tries lose one in 3,000, which a large set
+notices; eight lose one in 400,000."""
 FIRST_DELAY: Final = 0.5
 LONGEST_DELAY: Final = 30.0
 MAX_WAIT: Final = 600.0
