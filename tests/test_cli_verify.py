@@ -64,7 +64,7 @@ async def test_what_is_whole_exits_0(tmp_path: Path, level: str) -> None:
 
 
 async def test_the_list_of_what_is_missing_repairs_it(tmp_path: Path) -> None:
-    """A blob is lost below a tag: 2, with its name; apply sees nothing to do, and heals it with --repair of the list."""
+    """A blob is lost below a tag: 2, with its name; apply sees nothing to do, and --repair of the list heals it."""
     lost = str(digest(LAYERS[0]))
     async with copied(tmp_path) as pair:
         run = pair.command.run
