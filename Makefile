@@ -13,7 +13,7 @@ BENCH ?=
 CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGSYNC := github.com/regclient/regclient/cmd/regsync@v0.11.7
 
-.PHONY: help setup check test docs demo bench bench-memory bench-peers clean
+.PHONY: help setup check test docs demo bench bench-memory bench-scale bench-peers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -47,6 +47,9 @@ bench: setup ## fleet A, all tools that are installed, next to a bare loop: BENC
 
 bench-memory: setup ## mmgraph's peak memory by blob size and by nodes
 	$(BIN)/python -m benchmarks.memory
+
+bench-scale: setup ## the plan of 100,000 images, without a network: seconds and memory
+	$(BIN)/python -m benchmarks.scale
 
 bench-peers: ## build crane and regsync for `make bench`; needs Go
 	mkdir -p $(PEERS)
