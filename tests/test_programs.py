@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -55,6 +57,15 @@ async def test_too_much_of_complaints() -> None:
         ended.output.endswith(b"\nthe end\n"),
         len(ended.output),
     )
+
+
+async def test_what_it_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
+    """A program that has succeeded is over, though a child holds its standard error; the child lives on."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    ended = await sh(f"cat {fifo} >{tmp_path}/said & exit 0", STDERR)
+    await asyncio.to_thread(fifo.write_text, "alive")
+    assert Ended(0, b"", True, False) == ended
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,18 @@ class _Process(asyncio.SubprocessProtocol):
         self._exited.set()
         self._look()
 
+    @property
+    def _over(self) -> bool:
+        """Whether nothing of it matters any more.
+
+        Of complaints nothing does once it has succeeded: what it has left running, such as an agent, may hold the
+        pipe open for ever.
+        """
+        succeeded = self._heard == STDERR and self.status == 0
+        return self._exited.is_set() and (self._silent or succeeded)
+
     def _look(self) -> None:
-        if self._silent and self._exited.is_set():
+        if self._over:
             self.ended.set()
 
     async def end(self) -> None:
@@ -157,7 +167,7 @@ class _Process(asyncio.SubprocessProtocol):
         if self._transport is None:
             return
         try:
-            if not (self._silent and self._exited.is_set()):
+            if not self._over:
                 with suppress(ProcessLookupError):
                     os.killpg(self._transport.get_pid(), signal.SIGKILL)
             # Before close(), which would compete with the event loop for the exit code.
