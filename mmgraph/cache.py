@@ -1,4 +1,5 @@
-"""Manifests by digest on disk, in sqlite: immutable, so never stale. Knows no tags and no registries.
+"""What is kept on disk between runs, in sqlite: manifests by digest, immutable, so never stale; and beside them what
+each name was last seen to point at, which is as old as it is dated, and which only ``memory`` reads.
 
 A cache that is broken, full or locked is a cache that misses: it says so once and is not asked again. New entries
 are written in batches of one short transaction each, so that several processes can share the file.
@@ -10,16 +11,23 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from mmgraph.errors import SpecError
+from mmgraph.names import Digest
 from mmgraph.oci import digest_of
-from mmgraph.store import RawManifest
+from mmgraph.store import RawManifest, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mmgraph.names import Digest
+    from mmgraph.names import Repository
 
+# A file of an older mmgraph, which has manifests alone, gets what it lacks; an older mmgraph does not look at that.
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS manifest (digest TEXT PRIMARY KEY, media_type TEXT, raw BLOB) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS manifest (digest TEXT PRIMARY KEY, media_type TEXT, raw BLOB) WITHOUT ROWID",
+    """CREATE TABLE IF NOT EXISTS seen (
+        registry TEXT, repository TEXT, name TEXT, digest TEXT, at INTEGER,
+        PRIMARY KEY (registry, repository, name)
+    ) WITHOUT ROWID""",
 )
 _BATCH = 256
 
@@ -40,6 +48,7 @@ class DiskCache:
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._warn = warn
         self._unwritten: dict[Digest, RawManifest] = {}
+        self._unnoted: dict[tuple[Repository, str], Seen] = {}
         self._connection: sqlite3.Connection | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -47,7 +56,8 @@ class DiskCache:
             self._connection = connection
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            connection.execute(_SCHEMA)
+            for statement in _SCHEMA:
+                connection.execute(statement)
             connection.commit()
         except (OSError, sqlite3.Error) as error:
             self._give_up(error)
@@ -91,9 +101,38 @@ class DiskCache:
             if len(self._unwritten) >= _BATCH:
                 self.flush()
 
+    def note(self, repository: Repository, name: str, seen: Seen) -> None:
+        """Keep what ``name`` was seen to point at, in place of what was seen earlier."""
+        if self._connection is not None:
+            self._unnoted[repository, name] = seen
+            if len(self._unnoted) >= _BATCH:
+                self.flush()
+
+    def last(self, repository: Repository, name: str) -> Seen | None:
+        """Return what ``name`` was last seen to point at; None where nobody has looked."""
+        rows = self._rows("SELECT name, digest, at FROM seen WHERE registry = ? AND repository = ? AND name = ?",
+            (str(repository.registry), repository.path, name))  # fmt: skip
+        return rows.get(name)
+
+    def names(self, repository: Repository) -> dict[str, Seen]:
+        """Return what each name of ``repository`` was last seen to point at."""
+        return self._rows("SELECT name, digest, at FROM seen WHERE registry = ? AND repository = ?",
+            (str(repository.registry), repository.path))  # fmt: skip
+
+    def _rows(self, query: str, values: tuple[str, ...]) -> dict[str, Seen]:
+        self.flush()
+        if self._connection is None:
+            return {}
+        try:
+            rows = self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return {}
+        return {str(name): seen for name, digest, at in rows if (seen := _seen(digest, at)) is not None}
+
     def flush(self) -> None:
-        """Write what has been put since the last batch, in one short transaction."""
-        if self._connection is None or not self._unwritten:
+        """Write what has come since the last batch, in one short transaction."""
+        if self._connection is None or not (self._unwritten or self._unnoted):
             return
         try:
             with self._connection:
@@ -101,7 +140,15 @@ class DiskCache:
                     "INSERT OR REPLACE INTO manifest VALUES (?, ?, ?)",
                     [(str(digest), kept.media_type, kept.raw) for digest, kept in self._unwritten.items()],
                 )
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
+                    [
+                        (str(place.registry), place.path, name, seen.digest and str(seen.digest), seen.at)
+                        for (place, name), seen in self._unnoted.items()
+                    ],
+                )
             self._unwritten.clear()
+            self._unnoted.clear()
         except sqlite3.Error as error:
             self._give_up(error)
 
@@ -129,5 +176,18 @@ class MemoryCache:
         """Keep a manifest."""
         self._manifests[digest] = manifest
 
+    def note(self, repository: Repository, name: str, seen: Seen) -> None:
+        """Do nothing: only a later process would ask."""
+
     def flush(self) -> None:
         """Do nothing: it is not meant to outlive the process."""
+
+
+def _seen(digest: object, at: object) -> Seen | None:
+    """Return what a row says; None where somebody has spoilt it."""
+    if not isinstance(at, int) or not isinstance(digest, str | None):
+        return None
+    try:
+        return Seen(None if digest is None else Digest.parse(digest), at)
+    except SpecError:
+        return None

@@ -17,6 +17,7 @@ from mmgraph.closure import Image, Unread, walk
 from mmgraph.errors import ContentError
 from mmgraph.evidence import Evidence, Presence
 from mmgraph.graph import Edge, Graph, Kind, Node
+from mmgraph.memory import Basis
 from mmgraph.names import Digest, Platform, Registry, Repository
 from mmgraph.oci import Descriptor, Document, Index, platforms_of
 from mmgraph.rules import Violation
@@ -116,6 +117,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Rules that the set breaks. A plan made from specs has failed goals for these; a saved one is judged as it is."""
     unchecked: tuple[Registry, ...] = ()
     """Registries of its specs that were read, or are to be written to, without checking their certificates; sorted."""
+    offline: Basis | None = None
+    """What it rests on where nobody was asked for it: such a plan is to be read, and not to be carried out."""
 
     def count(self, result: Result) -> int:
         """How many specs have that result."""

@@ -7,21 +7,16 @@ Must not know what is asked over HTTP.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mmgraph.flights import Once
-from mmgraph.store import Destination, Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from mmgraph.names import Digest, Repository
-    from mmgraph.store import RawManifest, Resolved
-
-
-class Place(Source, Destination, Protocol):
-    """Where images are read, and what can be learnt of it."""
+    from mmgraph.store import Place, RawManifest, Resolved
 
 
 class Recall:

@@ -6,6 +6,7 @@ Owns the format; what must hold for a plan to be carried out is soundness's. Ask
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
@@ -25,6 +26,7 @@ from mmgraph.store import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from mmgraph.memory import Basis
     from mmgraph.rules import Violation
 
 FORMAT: Final = "mmgraph-plan"
@@ -116,6 +118,24 @@ class _Bill(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     requests: dict[str, dict[Operation, _Count]]
 
 
+class _Span(_Wire, frozen=True, kw_only=True):
+    """From when to when something was seen, in UTC."""
+
+    oldest: datetime
+    newest: datetime
+
+
+class _Offline(_Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """What a plan rests on for which nobody was asked: how old that is, and what could not be known."""
+
+    seen: dict[str, _Span]
+    """By registry."""
+    unknown_names: tuple[str, ...]
+    unknown_manifests: tuple[str, ...]
+    unknown_blobs: _Count
+    """Counted as missing."""
+
+
 class _Saved(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     """The file. ``edges`` are pairs of positions in ``nodes``; ``tool`` is what wrote it, for people."""
 
@@ -133,6 +153,8 @@ class _Saved(_Wire, frozen=True, kw_only=True, omit_defaults=False):
     """Registries that the plan took at their word, for people: whom to believe is the applying user's to say."""
     violations: tuple[_Violation, ...] = ()
     """For programs to read: a plan that has any is not carried out, nor read."""
+    offline: _Offline | None = None
+    """As violations: of ``plan --offline``, for programs to read."""
 
 
 class _Head(msgspec.Struct):
@@ -169,6 +191,7 @@ def write(plan: Plan, tool: str) -> bytes:
         missing_repositories=tuple(map(str, plan.missing)),
         unchecked_certificates=tuple(map(str, plan.unchecked)),
         violations=tuple(map(_write_violation, plan.violations)),
+        offline=None if plan.offline is None else _write_basis(plan.offline),
     )
     # ASCII, with escapes for all else: reasons are partly foreign text, and this may be seen on a terminal.
     return _FOREIGN.sub(_escaped, msgspec.json.encode(saved).decode()).encode() + b"\n"
@@ -271,6 +294,18 @@ def _write_violation(violation: Violation) -> _Violation:
     )
 
 
+def _write_basis(basis: Basis) -> _Offline:
+    date = partial(datetime.fromtimestamp, tz=UTC)
+    seen = {
+        str(place): _Span(oldest=date(span.oldest), newest=date(span.newest))
+        for place, span in basis.spans.items()
+    }
+    lacking = tuple(map(str, basis.manifests))
+    return _Offline(
+        seen=seen, unknown_names=basis.names, unknown_manifests=lacking, unknown_blobs=basis.blobs
+    )
+
+
 def _write_bill(bill: Bill) -> _Bill:
     return _Bill(
         naive=bill.naive,
@@ -329,6 +364,8 @@ class _Reader:
             first = saved.violations[0]
             broken = f"it broke {first.rule} ({first.demand}) at {first.destination} when it was made"
             _refuse("$.violations", f"{printable(broken)}, so it is not carried out")
+        if saved.offline is not None:
+            _refuse("$.offline", "it was made offline, of what was known by then, so it is not carried out")
         for name, items in (("nodes", saved.nodes), ("edges", saved.edges), ("specs", saved.specs)):
             if len(items) > _COUNT_LIMIT:
                 _refuse(f"$.{name}", f"there are {len(items)}, more than {_COUNT_LIMIT}")
@@ -447,6 +484,8 @@ class _Reader:
 
     def _bill(self) -> Bill:
         saved = self._saved.bill
+        registries = _each("$.bill.requests", Registry.parse, saved.requests)
+        requests = dict(zip(registries, saved.requests.values(), strict=True))
         bill = Bill(
             saved.naive,
             saved.present,
@@ -454,13 +493,7 @@ class _Reader:
             saved.uploaded,
             saved.shared,
             saved.downloaded,
-            dict(
-                zip(
-                    _each("$.bill.requests", Registry.parse, saved.requests),
-                    saved.requests.values(),
-                    strict=True,
-                )
-            ),
+            requests,
         )
         if bill.naive != bill.present + bill.mounted + bill.uploaded + bill.shared:
             _refuse("$.bill", "its parts do not add up to naive")

@@ -1,4 +1,4 @@
-"""What a place that keeps images can do, on one screen: Source, Destination, Writer, Limits, ManifestCache.
+"""What a place that keeps images can do, on one screen: Source, Destination, Writer, Limits; and what is kept of it.
 
 Owns the interfaces between planning or executing and whatever stands behind them. Must not know HTTP, and hands no
 ``Writer`` to anything that only plans: planning cannot write by construction.
@@ -117,6 +117,10 @@ class Destination(Protocol):
     async def has_blob(self, repository: Repository, digest: Digest) -> bool:
         """HEAD the blob: False for 404."""
         ...
+
+
+class Place(Source, Destination, Protocol):
+    """Where images are read, and what can be learnt of it."""
 
 
 class Writer(Protocol):
@@ -255,4 +259,19 @@ class ManifestCache(Protocol):
 
     def flush(self) -> None:
         """Make sure that what was put outlives the process."""
+        ...
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What a name was last seen to point at (None: nothing), and when: seconds since 1970 UTC."""
+
+    digest: Digest | None
+    at: int
+
+
+class Notes(Protocol):
+    """Where is noted what names were seen to point at. Nobody who asks registries can read it: it may be stale."""
+
+    def note(self, repository: Repository, name: str, seen: Seen) -> None:
+        """Keep what the tag or digest ``name`` was seen to point at, in place of what was seen earlier."""
         ...

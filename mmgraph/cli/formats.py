@@ -16,6 +16,8 @@ HELP: Final = (
     "json is what --out saves; markdown fits into a comment; html is one page to open in a browser; specs has each"
     " source pinned to its digest; github is text, with annotations and the step's summary in a job of GitHub Actions."
 )
+NOTED: Final = frozenset({"text", "github", "markdown", "json"})
+"""The formats that say themselves what a plan rests on."""
 _SUMMARY_LIMIT: Final = 1 << 20
 """Bytes that GitHub takes as the summary of one step, of all that wrote to it."""
 

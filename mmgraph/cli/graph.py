@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mmgraph.cli import DONE, FAILED
+from mmgraph.cli.offline import Offline, check_offline, warn_offline
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def graph(
         bool, Parameter(negative="", show_default=False, help="Draw every blob by itself.")
     ] = False,
     out: Annotated[Path | None, Parameter(metavar="FILE", help="Write there instead.")] = None,
+    offline: Offline = False,
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -45,12 +47,10 @@ def graph(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, write
-    from mmgraph.cli.routes import cautioned
+    from mmgraph.cli.planned import planned
     from mmgraph.cli.rules import complain, rules_for
-    from mmgraph.cli.session import open_session
-    from mmgraph.compliance import judged
     from mmgraph.errors import SpecError
-    from mmgraph.plan import Plan, Result
+    from mmgraph.plan import Result
 
     form = _form(format, out)
     if form in ("json", "html") and (collapse or all):
@@ -60,22 +60,20 @@ def graph(
     if collapse and all:
         raise SpecError("--collapse draws no blobs, and --all every one: leave one out")
     chosen = load(specs, selection)
+    if offline:
+        check_offline(chosen, network, repair=False, saved=False)
     rules = rules_for(chosen, selection)
 
     async def work(_: Interrupts) -> int:
-        if isinstance(chosen, Plan):
-            made = judged(cautioned(network, chosen), rules)
-        else:
-            async with open_session(network, look.color) as session:
-                made, _looks = await session.compile(
-                    chosen, exact=True, require_platforms=selection.require_platforms, rules=rules
-                )
+        made, _notes = await planned(chosen, selection, network, look, rules, offline=offline)
         drawn = _drawn(made, form, focus, collapse=collapse, unfold=all)
         if out is not None:
             write(out, drawn)
         else:
             emit(drawn.decode())
         complain(made)
+        if form != "json":
+            warn_offline(made)
         return FAILED if made.violations or made.count(Result.FAILED) else DONE
 
     return run(work)

@@ -7,7 +7,8 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from mmgraph.cli import CHANGES, DONE, FAILED
-from mmgraph.cli.formats import HELP, Format, rendered
+from mmgraph.cli.formats import HELP, NOTED, Format, rendered
+from mmgraph.cli.offline import Offline, check_offline, warn_offline
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def plan(
         ),
     ] = False,
     repair: Repair = False,
+    offline: Offline = False,
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -61,42 +63,38 @@ def plan(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, say, write
-    from mmgraph.cli.routes import cautioned
+    from mmgraph.cli.planned import planned
     from mmgraph.cli.rules import complain, rules_for
-    from mmgraph.cli.session import open_session
-    from mmgraph.compliance import judged
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
 
     chosen = load(specs, selection)
     if isinstance(chosen, Plan) and (out is not None or repair):
         raise SpecError("a saved plan is shown as it is: --out and --repair are for specs")
+    if offline:
+        check_offline(chosen, network, repair=repair, saved=out is not None)
     if top is not None and (all or format not in ("text", "github")):
         raise SpecError("--top is for text, and in the place of --all: leave one out")
 
     rules = rules_for(chosen, selection)
-    notes: list[str] = []
 
     async def work(_: Interrupts) -> int:
-        if isinstance(chosen, Plan):
-            made = judged(cautioned(network, chosen), rules)
-        else:
-            async with open_session(network, look.color) as session:
-                made, _looks = await session.compile(
-                    chosen,
-                    # A question is answered by the looks at the tags alone.
-                    exact=not question or out is not None,
-                    require_platforms=selection.require_platforms,
-                    repair=repair,
-                    rules=rules,
-                )
-                notes.extend(session.notes)
-        show(made)
+        made, notes = await planned(
+            chosen,
+            selection,
+            network,
+            look,
+            rules,
+            exact=not question or out is not None,
+            repair=repair,
+            offline=offline,
+        )
+        show(made, notes)
         if made.violations or made.count(Result.FAILED):
             return FAILED
         return CHANGES if made.changes and (detailed_exitcode or question) else DONE
 
-    def show(made: Plan) -> None:
+    def show(made: Plan, notes: list[str]) -> None:
         if out and not made.violations:
             write(out, rendered(made, "json", look, notes, unfold=all), private=True)
         _list(made, missing_repositories)
@@ -106,6 +104,8 @@ def plan(
             emit(rendered(made, format, look, notes, unfold=all, top=top).decode())
             if format not in ("text", "github"):
                 complain(made)
+            if format not in NOTED:
+                warn_offline(made)
         if out and made.violations:
             say(f"{out} is not written: a plan that breaks rules is not saved")
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,8 @@ from mmgraph.cli.routes import allowances, cautioned, chunks, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import SpecError
-from mmgraph.events import Event, Notice, Reporter
+from mmgraph.events import Event, Finished, Notice, Outcome, Reporter
+from mmgraph.memory import Noting
 from mmgraph.names import Registry
 from mmgraph.plan import Plan
 from mmgraph.quirks import Quirk, Quirks
@@ -32,7 +33,7 @@ from mmgraph.report.words import number
 from mmgraph.rules import NONE, Rules
 from mmgraph.specs import CopySpec
 from mmgraph.staleness import Looks
-from mmgraph.store import ManifestCache
+from mmgraph.store import Notes, Place, Seen
 
 if TYPE_CHECKING:
     from mmgraph.report.progress import Progress
@@ -56,7 +57,7 @@ class Session:
 
     network: Network
     client: Client
-    cache: ManifestCache
+    cache: DiskCache | MemoryCache
     clock: Clock
     view: View
     credentials: Credentials
@@ -78,6 +79,11 @@ class Session:
     def warn(self, message: str) -> None:
         """Tell what a person should know."""
         self.view(Notice(None, message))
+
+    def noting(self, specs: Iterable[CopySpec], place: Place | None = None) -> Noting:
+        """Return what is asked about ``specs``, ``place`` or else the client, so that the answers are noted."""
+        names = {(spec.destination.repository, spec.destination.name) for spec in specs}
+        return Noting(place or self.client, self.cache, self.clock, names)
 
     async def compile(
         self,
@@ -116,10 +122,11 @@ class Session:
         """Return what makes a plan of ``specs`` as ``compile`` does, and has asked nothing yet."""
         registries = {spec.destination.repository.registry for spec in specs}
         quirks = self.client.quirks
+        place = self.noting(specs, recall)
         return Compiler(
             specs,
-            recall or self.client,
-            recall or self.client,
+            place,
+            place,
             self.cache,
             self.clock,
             self.view,
@@ -184,7 +191,8 @@ async def open_session(
         cache = MemoryCache() if network.no_cache else DiskCache(default_path(os.environ), warn)
         try:
             async with client:
-                yield Session(network, client, cache, clock, view, credentials, creators)
+                seen = _Both(view, partial(_note, cache, clock))
+                yield Session(network, client, cache, clock, seen, credentials, creators)
         finally:
             if isinstance(cache, DiskCache):
                 cache.close()
@@ -204,6 +212,13 @@ async def _open_view(
                 await ticking
 
 
+def _note(notes: Notes, clock: Clock, event: Event) -> None:
+    """Note what a destination has been confirmed to name, so that it is known offline."""
+    if isinstance(event, Finished) and event.outcome in (Outcome.COPIED, Outcome.MOVED, Outcome.UNCHANGED):
+        destination = event.destination
+        notes.note(destination.repository, destination.name, Seen(event.digest, int(clock.wall())))
+
+
 def _hear(trace: TraceFile | None, verbose: int, exchange: Exchange) -> None:
     if trace is not None:
         trace(exchange)
@@ -212,7 +227,7 @@ def _hear(trace: TraceFile | None, verbose: int, exchange: Exchange) -> None:
 
 
 class _Both:
-    """A view, and a stream that hears the same events."""
+    """A view, and something else that hears the same events."""
 
     def __init__(self, view: View, stream: Reporter) -> None:
         self._view = view

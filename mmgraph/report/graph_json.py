@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mmgraph.errors import SpecError
 from mmgraph.report.focus import focused_goals, nodes_of
+from mmgraph.report.offline import SCHEMA as OFFLINE_SCHEMA
+from mmgraph.report.offline import basis_object
 from mmgraph.report.violations import SCHEMA, violation_objects
 from mmgraph.report.words import safe
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _TEXT: Final = {"type": "string"}
-FORMAT_VERSION = "1.1"
+FORMAT_VERSION = "1.2"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
 
@@ -58,6 +60,7 @@ def graph_json(plan: Plan, *, focus: Collection[str] = ()) -> bytes:
         "missing_repositories": list(map(str, plan.missing)),
         "violations": violation_objects(plan.violations),
         "unchecked_certificates": list(plan.unchecked),
+        "offline": None if plan.offline is None else basis_object(plan.offline),
     }
     # ASCII, with escapes for all else: labels are foreign text, and this may be looked at on a terminal.
     return json.dumps(document, indent=1).encode() + b"\n"
@@ -130,6 +133,7 @@ def schema() -> dict[str, Any]:
                 "description": "Repositories that must be created before they are written to.",
             },
             "violations": SCHEMA,
+            "offline": OFFLINE_SCHEMA,
             "unchecked_certificates": {
                 "type": "array",
                 "items": _TEXT,

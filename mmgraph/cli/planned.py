@@ -1,0 +1,49 @@
+"""The plan that a command shows: of specs, made now or of what is remembered; or a saved one, as it is."""
+
+from typing import TYPE_CHECKING
+
+from mmgraph.cli.options import Look, Network, Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmgraph.plan import Plan
+    from mmgraph.rules import Rules
+    from mmgraph.specs import CopySpec
+
+
+async def planned(
+    chosen: "Sequence[CopySpec] | Plan",
+    selection: Selection,
+    network: Network,
+    look: Look,
+    rules: "Rules",
+    *,
+    exact: bool = True,
+    repair: bool = False,
+    offline: bool = False,
+) -> "tuple[Plan, list[str]]":
+    """Return the plan, and what is to be said under it.
+
+    ``exact``: so that its bill is what apply will need; else answered by looks at the tags alone.
+    """
+    from mmgraph.plan import Plan
+
+    if isinstance(chosen, Plan):
+        from mmgraph.cli.routes import cautioned
+        from mmgraph.compliance import judged
+
+        return judged(cautioned(network, chosen), rules), []
+    if offline:
+        from mmgraph.cli.offline import recalled
+        from mmgraph.report.offline import offline_lines
+
+        made = await recalled(chosen, selection, network, rules, exact=exact)
+        return made, offline_lines(made)
+    from mmgraph.cli.session import open_session
+
+    async with open_session(network, look.color) as session:
+        made, _looks = await session.compile(
+            chosen, exact=exact, require_platforms=selection.require_platforms, repair=repair, rules=rules
+        )
+        return made, session.notes
