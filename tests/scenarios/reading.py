@@ -10,7 +10,7 @@ from mmgraph.server import Cut, Flip, Rule
 from mmgraph.store import Operation
 from tests.scenarios.rows import Row
 from tests.scenarios.stage import LARGE, SMALL
-from tests.support.hostile import head, reply
+from tests.support.hostile import PASS, head, reply
 from tests.support.images import digest
 
 if TYPE_CHECKING:
@@ -167,17 +167,17 @@ async def flap(exchange: Exchange, content: bytes) -> bytes | None:
     return None
 
 
-def resumed(second: Callable[[bytes, int], bytes]) -> Any:
-    """Return an arrangement: a large blob breaks at 3 MB, and ``second`` answers the first range."""
+def resumed(second: Callable[[bytes, int], bytes], *, always: bool = False) -> Any:
+    """Return an arrangement: a large blob breaks at 3 MB, and ``second`` answers the first range; ``always``: each."""
 
     def arrange(stage: Stage) -> None:
         content, name, _ = aim(stage, "blob streamed")
-        stage.src.faults.add(Rule(Cut(3_000_000), kind=BLOB, name=name, count=1))
+        stage.src.faults.add(Rule(Cut(3_000_000), kind=BLOB, name=name, count=None if always else 1))
 
         async def range_answer(exchange: Exchange) -> bytes | None:
-            return second(content, 3_000_000)
+            return second(content, 3_000_000) if "range" in exchange.headers else PASS
 
-        stage.src.trick(range_answer, BLOB, name=name, skip=1, count=1)
+        stage.src.trick(range_answer, BLOB, name=name, skip=1, count=None if always else 1)
 
     return arrange
 
@@ -319,6 +319,16 @@ BODIES = (
         }.items()
     ),
     Row(11, "range-other-content", "once", resumed(changed), again=1),
+    Row(
+        11,
+        "range-other-content",
+        "for ever",
+        resumed(changed, always=True),
+        end="blocked",
+        words=("sent other bytes",),
+        again=1,
+        check=nothing_written,
+    ),
     Row(
         12,
         "flapping",

@@ -80,6 +80,8 @@ ELSEWHERE = (
         78,
         "kill-9",
         (
+            "tests/test_crash_points.py::test_every_point",
+            "tests/test_crash_points.py::test_a_real_process",
             "tests/test_crash.py::test_killed_and_run_again",
             "tests/test_crash.py::test_killed_again_and_again",
         ),
