@@ -80,8 +80,9 @@ Example: mmgraph schema specs > specs.schema.json
 """
 _COMPLETION: Final = """Print a script that completes the command line in a shell.
 
-For bash and zsh, a line of ~/.bashrc or, behind compinit, of ~/.zshrc:
-eval "$(mmgraph completion bash)". For fish, a file that it finds by itself.
+For bash, a line in ~/.bashrc: eval "$(mmgraph completion bash)".
+For zsh the same with zsh, in ~/.zshrc, behind compinit.
+For fish, a file that it finds by itself.
 
 Example: mmgraph completion fish > ~/.config/fish/completions/mmgraph.fish
 """
