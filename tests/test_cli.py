@@ -396,7 +396,7 @@ def test_debug_shows_the_traceback(
     assert (1, True) == (code, "ZeroDivisionError" in capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("what", ["specs", "plan", "graph", "explanation", "difference"])
+@pytest.mark.parametrize("what", ["specs", "plan", "graph", "explanation", "difference", "report", "events"])
 def test_schemas_are_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is one document of JSON Schema 2020-12."""
     code = main(["schema", what])

@@ -1,6 +1,8 @@
 """What apply leaves for programs: a report, the specs that are left, events; however the run ends."""
 
+import asyncio
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,12 @@ def left(made: Mirror, name: str = "failed.json") -> list[str]:
 async def recorded(made: Mirror, *arguments: str) -> Done:
     """Apply with a report and a file of what is left."""
     return await made.run("apply", *arguments, "--report", "report.json", "--failed", "failed.json")
+
+
+async def end_of(process: asyncio.subprocess.Process) -> str:
+    """Wait for a process and return what it said on standard error."""
+    _, err = await process.communicate()
+    return err.decode()
 
 
 async def test_a_saved_plan_comes_to_what_its_bill_says(tmp_path: Path, tiny_fleet: Fleet) -> None:
@@ -267,6 +275,35 @@ async def test_a_report_that_cannot_be_written_costs_no_other_result(
     assert (1, True, []) == (done.code, complete, left(made))
     assert "mmgraph: /dev/full: No space left on device\n" in done.err
     assert done.out.splitlines()[-1].startswith(f"Copied {made.tags}, moved 0")
+
+
+async def test_events_that_cannot_be_written_stop_no_copying(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """A full disk: exit 1 with the reason, said once, and the set is copied."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        full = os.open("/dev/full", os.O_WRONLY)
+        process = await made.start("apply", "--format", "jsonl", stdout=full)
+        os.close(full)
+        done = await end_of(process)
+        complete = await made.is_complete()
+    message = "mmgraph: standard output: No space left on device\n"
+    assert (1, True, 1) == (process.returncode, complete, done.count(message)), done
+
+
+async def test_what_is_skipped_is_left_as_it_was_planned(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """The stale tag of a plan of which the rest was done, with the digest that the plan had for it."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("plan", "--out", "mirror.plan")
+        other = {
+            "src": f"{made.source.address}/{BROKEN}:v1",
+            "dst": f"{made.destination.address}/team-0/service-0:v1",
+        }
+        await made.run("apply", stdin=json.dumps(other))
+        done = await recorded(made, "mirror.plan", "--skip-stale")
+        root = tiny_fleet.tags["team-0/service-0"]["v1"]
+        expected = [f"{made.source.address}/team-0/service-0:v1@{root}"]
+        again = await made.run("apply", "failed.json")
+        complete = await made.is_complete()
+    assert (1, expected, 0, True) == (done.code, left(made), again.code, complete)
 
 
 @pytest.mark.parametrize(

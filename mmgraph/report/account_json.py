@@ -48,11 +48,7 @@ class Bytes(_Wire, frozen=True, kw_only=True):
 
 
 class Spec(_Wire, frozen=True, kw_only=True):
-    """One spec's end, and what was done for it.
-
-    What several specs need counts for one of them: the one that entered the graph first. So the bytes and requests of
-    all specs add up to those of the run.
-    """
+    """One spec's end, and what was done for it."""
 
     src: str
     dst: str
@@ -140,7 +136,14 @@ class Report(_Wire, frozen=True, kw_only=True):
     complete: Annotated[bool, _means("Whether every destination is confirmed to name what it shall.")]
     seconds: Annotated[float, msgspec.Meta(ge=0, description="Of carrying out.")]
     outcomes: Annotated[dict[Outcome, int], _means("How many specs ended so.")]
-    specs: Annotated[tuple[Spec, ...], _means("In the order of the set.")]
+    specs: Annotated[
+        tuple[Spec, ...],
+        _means(
+            "In the order of the set. What several specs need counts for the one that entered the graph first, and what"
+            " is read for several registries at once for the first of those; so the bytes of all specs, and the"
+            " requests that move blobs and write manifests, add up to those of the run."
+        ),
+    ]
     bytes: Sums
     registries: dict[str, Place]
     surprises: tuple[Surprise, ...]
