@@ -21,6 +21,7 @@ from mmgraph.registry.auth import Authenticator
 from mmgraph.registry.credentials import Credentials
 from mmgraph.registry.origins import Trust
 from mmgraph.registry.secrets import Secret
+from mmgraph.registry.tokens import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +61,7 @@ class Service:
 
     async def __call__(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[int, bytes]:
+    ) -> Reply:
         """Answer one request."""
         self.asked.append(Asked(method, url, headers, body))
         number = len(self.asked)
@@ -70,8 +71,8 @@ class Service:
             self.cancelled += 1
             raise
         if self.answers:
-            return self.answers.pop(0)
-        return 200, json.dumps({"token": f"t{number}", **self.extra}).encode()
+            return Reply(*self.answers.pop(0))
+        return Reply(200, json.dumps({"token": f"t{number}", **self.extra}).encode())
 
 
 class Rig:

@@ -114,7 +114,7 @@ LAYERS: Final = {
         6,
         "behalf registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
         " registry.watch registry.trace"
-        " registry.retries registry.policy registry.origins registry.sessions",
+        " registry.retries registry.policy registry.origins registry.sessions registry.tokens",
     ),
     "registry.guard": _room(2),
     "registry.repositories": _room(6, "registry.wire registry.programs registry.refusals"),

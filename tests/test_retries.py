@@ -124,6 +124,16 @@ async def test_a_token_service_that_asks_to_wait(clock: ManualClock) -> None:
     assert {0.0, 30.0} == set(log.times)
 
 
+async def test_a_token_that_was_waited_for(clock: ManualClock) -> None:
+    """Its life begins when it is handed out, not when it was first asked for: it is used as long as any other."""
+    handle = guarded(answer(429, retry_after="120"), answer(200, b'{"token":"t","expires_in":60}'))
+    async with Raw(handle) as server, client(clock, server) as wire:
+        with clock.autojump():
+            for _ in range(2):
+                await wire.resolve(at(server), "v1")
+    assert 2 == len([one for one in server.requests if one.target.startswith("/token")])
+
+
 async def test_a_token_service_that_fails_for_ever(clock: ManualClock) -> None:
     """Repeating is within the budget of its registry, however many repositories need a token."""
     handle = guarded(answer(503))
@@ -131,7 +141,9 @@ async def test_a_token_service_that_fails_for_ever(clock: ManualClock) -> None:
         with clock.autojump():
             errors = await errors_of(*(wire.resolve(at(server, f"r{number}"), "v1") for number in range(40)))
         asked = len([one for one in server.requests if one.target.startswith("/token")])
+    told = [f"answered 503 after {TRIES} tries" in str(error) for error in errors]
     assert (40, True) == (len(errors), asked <= 40 + FREE_RETRIES + 80 * RETRIES_PER_REQUEST), asked
+    assert any(told), errors
 
 
 LONG = answer(429, retry_after="1000000000")

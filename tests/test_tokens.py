@@ -16,7 +16,7 @@ from mmgraph.errors import ContentError, RegistryError
 from mmgraph.names import Registry, Repository
 from mmgraph.quirks import Quirks
 from mmgraph.registry.secrets import Credential, Secret
-from mmgraph.registry.tokens import Demand, Token, TokenServices
+from mmgraph.registry.tokens import Demand, Reply, Token, TokenServices
 from tests.support.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ class Service:
 
     async def __call__(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[int, bytes]:
+    ) -> Reply:
         """Answer one request."""
         self.asked.append(Asked(method, url, headers, body))
         status, content = self._answers[method]
-        return status, content if isinstance(content, bytes) else json.dumps(content).encode()
+        return Reply(status, content if isinstance(content, bytes) else json.dumps(content).encode())
 
     async def token(self, credential: Credential | None = None) -> Token:
         """Ask for a token."""

@@ -25,6 +25,7 @@ from mmgraph.registry.origins import Errand, portable, redirect_target
 from mmgraph.registry.policy import PATIENCE, asked_to_wait
 from mmgraph.registry.retries import Request, Retries
 from mmgraph.registry.sessions import Dial, Sessions
+from mmgraph.registry.tokens import Reply
 from mmgraph.registry.trace import Recorder
 from mmgraph.registry.watch import ANSWER, CONNECT, Watchdog
 from mmgraph.store import Operation
@@ -421,8 +422,12 @@ class Connections:
 
     async def _fetch_token(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[int, bytes]:
+    ) -> Reply:
+        began = last = self._clock.now()
+
         async def once(repeat: bool) -> tuple[int, bytes, float | None]:
+            nonlocal last
+            last = self._clock.now()
             response = await self._send(
                 Operation.TOKEN, registry, method, url, dict(headers), body, repeat=repeat
             )
@@ -436,4 +441,5 @@ class Connections:
                 )
             return response.status, content, asked_to_wait(response.headers, self._clock.wall())
 
-        return await self.retrying.token(registry, once)
+        status, content, tries = await self.retrying.token(registry, once)
+        return Reply(status, content, tries, last - began)

@@ -281,8 +281,8 @@ class Retries:
 
     async def token(
         self, registry: Registry, once: Callable[[bool], Awaitable[tuple[int, bytes, float | None]]]
-    ) -> tuple[int, bytes]:
-        """Send a request to a token service until its status is not worth repeating; return status and body.
+    ) -> tuple[int, bytes, int]:
+        """Send a request to a token service until its status is not worth repeating; return it, the body and the tries.
 
         ``once`` tells, too, for how long the service asks to wait: all that its registry is asked for then does, since
         most of it needs a token. The budget of repeating is the registry's.
@@ -304,7 +304,7 @@ class Retries:
                 pause = min(asked or 0.0, self._gate.max_wait - waited)
                 in_vain = bool(asked) and pause <= 0
                 if not passing or in_vain or tries == TRIES or not self.health.may_spend(registry):
-                    return status, content
+                    return status, content, tries
             if pause > 0:
                 waited += pause
                 self._gate.pause(registry, pause)

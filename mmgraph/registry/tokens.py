@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -40,13 +40,25 @@ _OTHER_METHOD: Final = frozenset({400, 401, 404, 405})
 (containerd/containerd#2166)."""
 
 
+class Reply(NamedTuple):
+    """What a token service answered at last, with at most ``wire.TOKEN_LIMIT`` + 1 bytes, and after how many tries.
+
+    ``waited`` are the seconds that had passed when the last of them was made.
+    """
+
+    status: int
+    body: bytes
+    tries: int = 1
+    waited: float = 0.0
+
+
 class Fetch(Protocol):
     """Sends one request to a token service, repeats it where that may help, and never follows a redirect."""
 
     async def __call__(
         self, registry: Registry, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> tuple[int, bytes]:
-        """Return status and body, the latter at most ``wire.TOKEN_LIMIT`` + 1 bytes."""
+    ) -> Reply:
+        """Return the answer."""
         ...
 
 
@@ -127,16 +139,17 @@ class TokenServices:
         now = self._clock.now()
         if credential is not None and credential.registry_token is not None:
             return Token(bearer(credential.registry_token), now, float("inf"))
-        status, body = await self._ask(demand, repository.registry, scopes, credential)
-        if status != 200 or len(body) > wire.TOKEN_LIMIT:
-            raise _refused(demand, repository, status, body, advice, known=credential is not None)
-        # Counted from the moment of asking on our own clock: the service's may be wrong.
-        text, life = _parse(body, demand, self._clock.wall())
+        reply = await self._ask(demand, repository.registry, scopes, credential)
+        if reply.status != 200 or len(reply.body) > wire.TOKEN_LIMIT:
+            raise _refused(demand, repository, reply, advice, known=credential is not None)
+        # Counted from the moment of asking, at last, on our own clock: the service's may be wrong.
+        now += reply.waited
+        text, life = _parse(reply.body, demand, self._clock.wall())
         return Token(bearer(text), now, now + life - min(_EARLY, life / 2))
 
     async def _ask(
         self, demand: Demand, registry: Registry, scopes: tuple[str, ...], credential: Credential | None
-    ) -> tuple[int, bytes]:
+    ) -> Reply:
         if credential is not None and credential.identity_token is not None:
             basic = credential.basic() or credential.identity_as_password()
             if not self._quirks.has(registry, Quirk.TOKEN_BY_GET):
@@ -145,18 +158,18 @@ class TokenServices:
                     "refresh_token": credential.identity_token.reveal(),
                 }
                 answer = await self._post(demand, registry, scopes, grant)
-                if answer[0] not in _OTHER_METHOD:
+                if answer.status not in _OTHER_METHOD:
                     return answer
                 found = await self._get(demand, registry, scopes, credential.username, basic)
-                if found[0] != 200:
-                    return answer if found[0] in _OTHER_METHOD - {401} else found
+                if found.status != 200:
+                    return answer if found.status in _OTHER_METHOD - {401} else found
                 self._quirks.learn(registry, Quirk.TOKEN_BY_GET)
                 return found
             return await self._get(demand, registry, scopes, credential.username, basic)
         basic = credential.basic() if credential is not None else None
         username = credential.username if credential is not None else ""
         answer = await self._get(demand, registry, scopes, username, basic)
-        if answer[0] in (404, 405) and credential is not None and credential.password is not None:
+        if answer.status in (404, 405) and credential is not None and credential.password is not None:
             # A service of OAuth2's alone.
             grant = {
                 "grant_type": "password",
@@ -164,7 +177,7 @@ class TokenServices:
                 "password": credential.password.reveal(),
             }
             posted = await self._post(demand, registry, scopes, grant)
-            return posted if posted[0] not in (404, 405) else answer
+            return posted if posted.status not in (404, 405) else answer
         return answer
 
     async def _get(
@@ -174,7 +187,7 @@ class TokenServices:
         scopes: tuple[str, ...],
         username: str,
         basic: Secret | None,
-    ) -> tuple[int, bytes]:
+    ) -> Reply:
         pairs = [("service", demand.service)] if demand.service else []
         if username:
             pairs.append(("account", username))
@@ -185,7 +198,7 @@ class TokenServices:
 
     async def _post(
         self, demand: Demand, registry: Registry, scopes: tuple[str, ...], grant: Mapping[str, str]
-    ) -> tuple[int, bytes]:
+    ) -> Reply:
         service = {"service": demand.service} if demand.service else {}
         form = {**service, "client_id": _CLIENT, "scope": " ".join(scopes), **grant}
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -223,17 +236,20 @@ def _issued(text: Any) -> float | None:
 
 
 def _refused(
-    demand: Demand, repository: Repository, status: int, body: bytes, advice: str, *, known: bool
+    demand: Demand, repository: Repository, reply: Reply, advice: str, *, known: bool
 ) -> RegistryError:
+    status = reply.status
     where = wire.escape(wire.redact(demand.realm))
     if status == 200:
         return ContentError(f"the token service {where} answered with more than {wire.TOKEN_LIMIT} bytes")
-    said = wire.refusal(body[: wire.ERROR_LIMIT])
+    said = wire.refusal(reply.body[: wire.ERROR_LIMIT])
     who = "with the login for" if known else "without a login for"
     words = ": ".join(filter(None, (", ".join(said.codes), said.message)))
-    hint = f"; {advice}" if status in (400, 401, 403) else ""
+    hint = f"; {advice}" if status in (400, 401, 403) else "; run it again later" if reply.tries > 1 else ""
+    tries = f" after {reply.tries} tries" if reply.tries > 1 else ""
     return RegistryError(
-        f"the token service {where} answered {status} {who} {repository}{f': {words}' if words else ''}{hint}",
+        f"the token service {where} answered {status}{tries} {who} {repository}"
+        f"{f': {words}' if words else ''}{hint}",
         status=status,
         codes=said.codes,
     )
