@@ -7,7 +7,7 @@ of each closure (no manifests, no foreign layers). Each of these (spec, blob) pa
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from enum import StrEnum
 
 import msgspec
@@ -59,7 +59,7 @@ class Tally:
     def __init__(self) -> None:
         self._shares: Counter[Share] = Counter()
         self._downloaded = 0
-        self._requests: dict[Registry, Counter[Operation]] = {}
+        self._requests: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
 
     def share(self, share: Share, size: int) -> None:
         """Count one (spec, blob) pair of ``size`` bytes."""
@@ -71,7 +71,7 @@ class Tally:
 
     def request(self, registry: Registry, operation: Operation, times: int = 1) -> None:
         """Count requests."""
-        self._requests.setdefault(registry, Counter())[operation] += times
+        self._requests[registry][operation] += times
 
     def bill(self) -> Bill:
         """The bill as it stands."""

@@ -126,4 +126,7 @@ class Health:
         return self._refused.get(repository)
 
     def _health(self, registry: Registry) -> _Health:
-        return self._registries.setdefault(registry, _Health())
+        health = self._registries.get(registry)
+        if health is None:
+            health = self._registries[registry] = _Health()
+        return health
