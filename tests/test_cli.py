@@ -418,6 +418,29 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
     assert "code 0\n" == done.stderr
 
 
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [
+        (">&-", 1, "mmgraph: standard output: Bad file descriptor\n"),
+        ("2>&-", 0, ""),
+        ("<&-", 0, ""),
+        ("<&- >&- 2>&-", 1, ""),
+    ],
+)
+def test_closed_streams_are_no_fault(tmp_path: Path, closed: str, code: int, said: str) -> None:
+    """As under a supervisor that closes them: only a result that goes nowhere is a failure."""
+    (tmp_path / "none.json").write_text("")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"exec {sys.executable} -m mmgraph plan none.json --no-cache {closed}"],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        text=True,
+        check=False,
+    )
+    assert (code, said) == (done.returncode, done.stderr)
+
+
 def test_output_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     """A full disk is told of."""
     with Path("/dev/full").open("w") as full:

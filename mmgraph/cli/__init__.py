@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from mmgraph.cli.app import run
     from mmgraph.cli.output import say
 
+    _occupy()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone
@@ -47,6 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if any(_is_unexpected(leaf) for leaf in leaves) or os.environ.get("MMGRAPH_DEBUG"):
             _explain(error)
         return FAILED
+
+
+def _occupy() -> None:
+    """Put the null device where a standard stream is closed: else a file or socket would get its number, and its text.
+
+    That of results cannot be written to, so that they are not lost unheard.
+    """
+    for name, access in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, access)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
