@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -27,7 +28,10 @@ from benchmarks.fleet import SMALL, M
 from mmgraph.cost import Costs
 from mmgraph.evidence import Evidence
 from mmgraph.graph import Kind
+from mmgraph.memory import Basis, Span
+from mmgraph.names import Registry
 from mmgraph.plan import Plan, Planner
+from mmgraph.report.offline import offline_lines
 from mmgraph.report.page import page
 from mmgraph.report.words import size
 from tests.golden.example import digest_of, example
@@ -439,6 +443,15 @@ def test_what_to_know_before_is_above_the_tags(browser: Browser) -> None:
     browser.element("#broken button").click()
     browser.until("document.querySelector('#details h2').textContent", ":2")
     assert "is too large" in browser.text("#details")
+
+
+def test_what_an_offline_plan_rests_on_is_above_the_tags(browser: Browser) -> None:
+    """How old it is and what is not known, each a line; nothing of it where registries were asked."""
+    basis = Basis({Registry("quay.io"): Span(0, 60)}, (), (), 2)
+    plan = replace(with_warnings(), offline=basis)
+    lines = "[...document.querySelectorAll('#offline p')].map((each) => each.textContent)"
+    shown = [browser.open(each).run(lines) for each in (with_warnings(), plan)]
+    assert [[], offline_lines(plan)] == shown
 
 
 def test_an_address_names_what_is_chosen(browser: Browser) -> None:

@@ -13,6 +13,7 @@ from mmgraph.closure import Image
 from mmgraph.errors import SpecError
 from mmgraph.evidence import Evidence, Look
 from mmgraph.graph import Edge, Kind
+from mmgraph.memory import Basis, Span
 from mmgraph.names import Registry
 from mmgraph.plan import Plan, Planner
 from mmgraph.report import svg as svg_module
@@ -277,3 +278,10 @@ def test_the_caption_tells_whose_certificate_is_not_checked(plan: Plan, collapse
     """A drawing is looked at without the plan's text."""
     text = dot(replace(plan, unchecked=(Registry("quay.io"),)), collapse=collapse)
     assert "! The certificate of quay.io is not checked (--insecure)." in graphviz(text, "dot_json")
+
+
+def test_the_caption_tells_what_an_offline_plan_rests_on(plan: Plan) -> None:
+    """As above: a drawing outlives the command that made it."""
+    basis = Basis({Registry("quay.io"): Span(0, 0)}, (), (), 0)
+    text = dot(replace(plan, offline=basis))
+    assert "Offline: no registry was asked. As known on 1970-01-01 00:00 UTC." in graphviz(text, "dot_json")

@@ -16,12 +16,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis.strategies import text
+from msgspec.structs import replace
 
 from benchmarks.fleet import SMALL, M
 from mmgraph.closure import Unread
 from mmgraph.cost import Costs
 from mmgraph.evidence import Evidence
 from mmgraph.graph import Kind
+from mmgraph.memory import Basis, Span
+from mmgraph.names import Registry
 from mmgraph.plan import Planner
 from mmgraph.report.page import SCRIPTS, page
 from mmgraph.report.words import safe
@@ -136,6 +139,17 @@ def test_no_text_becomes_an_element(cause: str, title: str) -> None:
     parts = Parts(page(planner.finish(), title=title))
     assert [tag for tag, _ in Parts(page(example())).elements] == [tag for tag, _ in parts.elements]
     assert safe(cause, 2000) == parts.data["texts"][parts.data["goals"][0][9]]
+
+
+def test_what_an_offline_plan_rests_on_is_in_the_data() -> None:
+    """How old it is and what is not known; nothing where registries were asked."""
+    basis = Basis({Registry("quay.io"): Span(0, 60)}, (), (), 2)
+    told = [
+        "Offline: no registry was asked. As known on 1970-01-01 00:00 UTC (oldest) .. 1970-01-01 00:01 UTC (newest).",
+        "Not known: whether registries hold 2 blobs already; counted as missing.",
+    ]
+    plans = (with_warnings(), replace(with_warnings(), offline=basis))
+    assert [[], told] == [Parts(page(plan)).data["offline"] for plan in plans]
 
 
 def test_warnings_are_in_the_data() -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from mmgraph.closure import Image, Unread
 from mmgraph.errors import SpecError
 from mmgraph.evidence import Evidence
+from mmgraph.memory import Basis, Span
 from mmgraph.names import Platform, Registry, Repository
 from mmgraph.oci import Document, Index, limit_platforms
 from mmgraph.plan import Plan, Planner
@@ -463,3 +464,27 @@ def test_the_schema_has_every_field() -> None:
     made = schema()
     fields = set(made["$defs"]["_Saved"]["properties"])
     assert set(json.loads(write(simple(), TOOL))) == fields
+
+
+def test_each_write_says_what_it_expects() -> None:
+    """A tag that is created was absent; one that is moved named a digest, which is the one to be found again."""
+    saved = json.loads(write(everything(), TOOL))
+    tags = {node["repository"]: node for node in saved["nodes"] if node["kind"] == "tag"}
+    moved = tags["dst.example/c"]
+    assert [("create", "absent", None), ("move", f"names {moved['old']}", moved["old"])] == [
+        (tag["action"], tag["reason"], tag.get("old")) for tag in (tags["dst.example/b"], moved)
+    ]
+
+
+def test_a_plan_that_was_made_offline_is_not_read() -> None:
+    """It is written for programs, with what it rests on, and what it says of itself keeps it from being carried out."""
+    basis = Basis({Registry("dst.example"): Span(0, 60)}, ("dst.example/x:1",), (digest("lost"),), 2)
+    raw = write(replace(simple(), offline=basis), TOOL)
+    assert {
+        "seen": {"dst.example": {"oldest": "1970-01-01T00:00:00Z", "newest": "1970-01-01T00:01:00Z"}},
+        "unknownNames": ["dst.example/x:1"],
+        "unknownManifests": [digest("lost")],
+        "unknownBlobs": 2,
+    } == json.loads(raw)["offline"]
+    with pytest.raises(SpecError, match=r"\$\.offline: it was made offline"):
+        read(raw)

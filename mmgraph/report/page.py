@@ -19,6 +19,7 @@ from mmgraph.cost import Costs
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.plan import Action, Result
 from mmgraph.report.graph_json import id_of
+from mmgraph.report.offline import offline_lines
 from mmgraph.report.text import plan_line
 from mmgraph.report.violations import headline
 from mmgraph.report.words import safe
@@ -139,6 +140,7 @@ class _Data:
             ],
             "toCreate": missing,
             "unchecked": plan.unchecked,
+            "offline": offline_lines(plan),
             "broken": self._broken(plan),
             "brokenTitle": headline(plan.violations).rstrip(":") if plan.violations else "",
             "kinds": _KINDS,

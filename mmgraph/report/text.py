@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Action, Goal, Plan, Result
+from mmgraph.report.offline import offline_lines
 from mmgraph.report.outline import (
     ABOVE,
     ATTESTATION,
@@ -162,7 +163,9 @@ def _requests(plan: Plan, width: int) -> Iterator[str]:
 
 
 def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
-    """Broken rules, the bill in three lines, and what is taken at its word: below a drawing of the ``shown`` goals."""
+    """Broken rules, the bill in three lines, and what is taken at its word or known offline: below a drawing of the
+    ``shown`` goals.
+    """
     part = (
         [f"Shown: {len(shown)} of {number(len(plan.goals), 'spec')}."] if len(shown) < len(plan.goals) else []
     )
@@ -170,7 +173,7 @@ def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
     if part:
         lines = [*part, f"Whole plan: {lines[0].removeprefix('Plan: ')}", *lines[1:]]
     broken = violation_block(plan.violations, colour=False, width=_CAPTION_WIDTH, limit=_CAPTION_RULES)
-    return [*broken, *lines, *cautions(plan)]
+    return [*broken, *lines, *cautions(plan), *offline_lines(plan)]
 
 
 class _Printer:

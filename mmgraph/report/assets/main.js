@@ -278,6 +278,9 @@ function showNotices() {
   for (const registry of data.unchecked) {
     byId("notices").append(make("p", { class: "notice failures" }, sign("failed"), `The certificate of ${registry} is not checked (--insecure).`));
   }
+  if (data.offline.length) {
+    byId("notices").append(make("div", { class: "notice", id: "offline" }, ...data.offline.map((line) => make("p", {}, line))));
+  }
   if (data.broken.length) {
     notice("broken", [sign("failed"), data.brokenTitle], data.texts[data.broken[0][3]], make("ul", {}, ...data.broken.map(([goal, node, destination, cause]) => {
       const v = node ? node - 1 : goal ? model.goals[goal - 1].node : -1;
