@@ -27,8 +27,14 @@ async def planned(
 
     ``exact``: so that its bill is what apply will need; else answered by looks at the tags alone.
     """
-    from mmgraph.plan import Plan
+    from mmgraph.plan import Plan, Planner
 
+    if (
+        not isinstance(chosen, Plan) and not chosen
+    ):  # a job with nothing to do need not load what speaks to registries
+        from mmgraph.evidence import Evidence
+
+        return Planner(Evidence(), {}).finish(), []
     if isinstance(chosen, Plan):
         from mmgraph.cli.routes import cautioned
         from mmgraph.compliance import judged
