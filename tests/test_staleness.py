@@ -1,6 +1,8 @@
 """A saved plan against registries that have gone on: what is stale, what has moved, what is done already."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mmgraph.cache import MemoryCache
@@ -9,7 +11,7 @@ from mmgraph.compile import Compiler
 from mmgraph.errors import RegistryError
 from mmgraph.events import silent
 from mmgraph.execute import Execution
-from mmgraph.graph import Edge, Kind
+from mmgraph.graph import Edge, Kind, Node
 from mmgraph.oci import Manifest
 from mmgraph.plan import Action, Plan, Result
 from mmgraph.saved import read, write
@@ -267,3 +269,30 @@ def test_a_plan_of_which_nothing_is_stale_stays_as_it_is() -> None:
     """Not even a copy is made of it."""
     plan = sharing()
     assert plan is skip(plan, ())
+
+
+IMAGES = [manifest(f"config{one}", f"layer{one}", f"layer{two}") for one in range(3) for two in range(3)]
+
+
+@given(
+    wanted=st.lists(st.tuples(st.integers(0, 3), st.integers(0, len(IMAGES) - 1)), min_size=1, max_size=8),
+    gone=st.sets(st.integers(0, 7)),
+    committed=st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_what_is_left_of_any_plan_is_a_plan(
+    wanted: list[tuple[int, int]], gone: set[int], committed: bool
+) -> None:
+    """Sound, without a circle; what is mounted is put there before, and nothing is sent twice."""
+    bench = Bench(*IMAGES, committed_only=["dst.example"] if committed else [])
+    for number, (place, image) in enumerate(wanted):
+        bench.want(f"s:{number}", f"r{place}:{number}", IMAGES[image])
+    plan = bench.plan()
+    left = without(plan, *(place for place in gone if place < len(wanted)))
+    assert tuple(left.goals) == tuple(read(write(left, "test")).goals)
+    order = {node: rank for rank, node in enumerate(left.graph.order())}
+    mounts = {node: step.mount_from for node, step in left.steps.items() if step.mount_from is not None}
+    early = {node: order.get(Node(Kind.BLOB, place, node.name), len(order)) for node, place in mounts.items()}
+    assert [] == [node for node, rank in early.items() if rank >= order[node]]
+    sent = [node.name for node, step in left.steps.items() if step.action is Action.UPLOAD]
+    assert len(set(sent)) == len(sent)
