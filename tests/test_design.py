@@ -21,3 +21,9 @@ def test_the_table_of_modules() -> None:
         for name in re.findall(r"`([\w/]+?)(?:\.py|/)`", names)
     }
     assert {name: room.layer for name, room in LAYERS.items() if name not in UNTOLD} == told
+
+
+def test_the_table_goes_upwards() -> None:
+    """Its rows stand in the order of their layers, as the page says."""
+    layers = [int(layer) for layer in re.findall(r"^\| (\d+) \| `", PAGE.read_text(), re.MULTILINE)]
+    assert sorted(layers) == layers

@@ -378,6 +378,7 @@ READERS = (
     "mmgraph.registry.failures",
     "mmgraph.registry.helpers",
     "mmgraph.registry.wire",
+    "mmgraph.registry.addresses",
     "mmgraph.registry.origins",
     "mmgraph.registry.policy",
     "mmgraph.registry.proxies",

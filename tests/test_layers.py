@@ -102,12 +102,13 @@ LAYERS: Final = {
     "registry.refusals": _room(
         5, "registry.wire registry.blame registry.bodies registry.origins registry.policy"
     ),
-    "registry.origins": _room(3, "registry.wire"),
+    "registry.addresses": _room(2),
+    "registry.origins": _room(3, "registry.wire registry.addresses"),
     "registry.tls": _room(3, "registry.wire"),
-    "registry.resolver": _room(4, "registry.origins"),
+    "registry.resolver": _room(4, "registry.addresses"),
     "registry.proxies": _room(4, "registry.wire registry.secrets"),
     "registry.sessions": _room(
-        5, "registry.wire registry.origins registry.tls registry.resolver registry.proxies"
+        5, "registry.wire registry.addresses registry.origins registry.tls registry.resolver registry.proxies"
     ),
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmgraph.registry.origins import Kind
+from mmgraph.registry.addresses import Kind
 from mmgraph.registry.resolver import ForbiddenError, GuardedResolver, system_lookup
 
 if TYPE_CHECKING:

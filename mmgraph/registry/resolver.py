@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from mmgraph.registry.origins import Kind, kind_of_address, kind_of_name, permitted
+from mmgraph.registry.addresses import Kind, kind_of_address, kind_of_name, permitted
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host, to be spoken to at a port; raises ``OSError``."""

@@ -15,7 +15,8 @@ import msgspec
 from yarl import URL
 
 from mmgraph.registry import wire
-from mmgraph.registry.origins import Errand, Trust, kind_unresolved, permitted, refused
+from mmgraph.registry.addresses import kind_unresolved, permitted
+from mmgraph.registry.origins import Errand, Trust, refused
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.resolver import ForbiddenError, GuardedResolver, Lookup, system_lookup
 from mmgraph.registry.tls import Tls
