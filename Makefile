@@ -13,7 +13,7 @@ BENCH ?=
 CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGSYNC := github.com/regclient/regclient/cmd/regsync@v0.11.7
 
-.PHONY: help setup check test docs demo bench bench-memory bench-scale bench-peers clean
+.PHONY: help setup check test docs demo bench bench-all bench-memory bench-scale bench-peers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -44,6 +44,9 @@ demo: setup ## mirror a small fleet between two registries of mmgraph's own
 
 bench: setup ## fleet A, all tools that are installed, next to a bare loop: BENCH='--rounds 3'
 	PATH="$(CURDIR)/$(PEERS):$$PATH" $(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-all: setup ## every benchmark, and one table of what is reached; some ten minutes: BENCH='--only scale memory'
+	PATH="$(CURDIR)/$(PEERS):$$PATH" $(BIN)/python -m benchmarks.everything $(BENCH)
 
 bench-memory: setup ## mmgraph's peak memory by blob size and by nodes
 	$(BIN)/python -m benchmarks.memory

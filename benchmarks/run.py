@@ -30,13 +30,15 @@ from mmgraph.store import Operation
 from tests.support.distribution import Distribution, roomy_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.support.distribution import Request
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
 LIMIT_SECONDS: Final = 900
+TURNS: Final = 5
+"""How often tools are run beside each other with nothing left to do."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -65,6 +67,10 @@ class Round(msgspec.Struct, frozen=True):
     number: int
     cold: Cost
     warm: Cost | None
+    relays: float = 0.0
+    """Cpu seconds of the relays that made the link, cold and warm together."""
+    beside: dict[str, list[Cost]] = {}
+    """By tool: warm runs of this one and of others in turns, at the destination that this one has filled."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -115,7 +121,14 @@ def call(command: list[str], home: Path) -> tuple[float, float, float]:
 
 
 def _requests(requests: list[Request]) -> dict[str, int]:
-    return dict(Counter(str(request.operation or f"{request.method} other") for request in requests))
+    counts = Counter(str(request.operation or f"{request.method} other") for request in requests)
+    # A probe is a mount of a repository's own blob, once a run; what is still missing there is answered by 202.
+    if any(
+        each.mount_from and each.mount_from == each.repository and each.status == 201 for each in requests
+    ):
+        counts[str(Operation.POST_UPLOAD)] -= 1
+        counts[str(Operation.PROBE)] += 1
+    return dict(counts)
 
 
 def measure(command: list[str], home: Path, source: Distribution, destination: Distribution) -> Cost:
@@ -190,23 +203,32 @@ def one(
     work: Path,
     binary: str,
     link: Link | None,
+    rivals: Sequence[Tool] = (),
 ) -> Round:
-    """Let a tool mirror the fleet into a fresh registry, and then once more; prove both."""
+    """Let a tool mirror the fleet into a fresh registry, and then once more; prove both.
+
+    With ``rivals``, it and they are then run warm in turns, at the same destination.
+    """
     home = Path(tempfile.mkdtemp(prefix=f"{tool.name}-", dir=work))
+    relays, beside = len(relayed), dict[str, list[Cost]]()
     try:
         with (
             Distribution(binary=binary) as destination,
             linked(source, link) as near,
             linked(destination, link) as far,
         ):
-            command = tool.command(Job(fleet, near, far, home))
+            job = Job(fleet, near, far, home, far=link is not None)
+            command = tool.command(job)
             cold = measure(command, home, source, destination)
             prove(fleet, destination, blobs_only=not tool.mirrors)
             warm = None
             if tool.mirrors:
                 warm = measure(command, home, source, destination)
+                for each in [tool, *rivals] * TURNS if rivals else []:
+                    cost = measure(each.command(job), home, source, destination)
+                    beside.setdefault(each.name, []).append(cost)
                 prove(fleet, destination, blobs_only=False)
-        return Round(tool.name, number, cold, warm)
+        return Round(tool.name, number, cold, warm, sum(relayed[relays:]), beside)
     finally:
         shutil.rmtree(home)
 
@@ -284,8 +306,21 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str, link: Link | None) -> Result:
-    """Make the fleet, serve it, and let every tool mirror it once a round, each round in another order."""
+def run(
+    fleet_name: str,
+    seed: int,
+    rounds: int,
+    tools: list[Tool],
+    binary: str,
+    link: Link | None,
+    *,
+    once: Sequence[Tool] = (),
+    rivals: Sequence[Tool] = (),
+) -> Result:
+    """Make the fleet, serve it, and let every tool mirror it once a round, each round in another order.
+
+    ``once``: tools that take part in the last round only; ``rivals``: those that mmgraph is compared with warm.
+    """
     work = Path(tempfile.mkdtemp(prefix="mmgraph-bench-", dir=roomy_directory()))
     try:
         say(f"making fleet {fleet_name}")
@@ -296,9 +331,11 @@ def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str,
         failed: list[str] = []
         with Distribution(work / "source", binary=binary) as source:
             for number in range(rounds):
-                for tool in tools[number % len(tools) :] + tools[: number % len(tools)]:
+                turn = tools[number % len(tools) :] + tools[: number % len(tools)]
+                for tool in [*turn, *(once if number == rounds - 1 else ())]:
+                    against = rivals if tool.name == "mmgraph" else ()
                     try:
-                        each = one(tool, number, fleet, source, work, binary, link)
+                        each = one(tool, number, fleet, source, work, binary, link, against)
                     except RuntimeError as error:
                         if tool.name in {"bare", "mmgraph"}:
                             raise
@@ -312,7 +349,8 @@ def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str,
     finally:
         shutil.rmtree(work)
     registry = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-    order = [tool.name for tool in tools]
+    everyone = [*tools, *once]
+    order = [tool.name for tool in everyone]
     return Result(
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%MZ"),
         fleet=fleet_name,
@@ -322,7 +360,7 @@ def run(fleet_name: str, seed: int, rounds: int, tools: list[Tool], binary: str,
         machine=where,
         versions={
             "registry": " ".join(registry.split()[1:]),
-            **{tool.name: version(tool) for tool in tools},
+            **{tool.name: version(tool) for tool in {*everyone, *rivals}},
         },
         failed=failed,
         rounds=sorted(done, key=lambda each: (order.index(each.tool), each.number)),

@@ -22,7 +22,7 @@ from mmgraph.closure import Image
 from mmgraph.evidence import Evidence, Look
 from mmgraph.names import Digest, Platform, Reference, Registry, Repository
 from mmgraph.oci import OCI_INDEX, OCI_MANIFEST, Document, parse
-from mmgraph.plan import Planner
+from mmgraph.plan import Plan, Planner
 from mmgraph.specs import CopySpec, Origin
 
 TAGS = 20
@@ -74,15 +74,18 @@ def _documents(number: int) -> tuple[Document, ...]:
 
 
 class Made(Mapping[Digest, Document]):
-    """The documents of the image that is being planned, and of no other."""
+    """The documents of the image that is being planned, and of no other unless ``keep``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
         self._now: dict[Digest, Document] = {}
+        self._keep = keep
 
     def turn_to(self, number: int) -> Digest:
         """Hold the documents of an image, and return its root."""
         documents = _documents(number)
-        self._now = {document.digest: document for document in documents}
+        if not self._keep:
+            self._now = {}
+        self._now.update((document.digest, document) for document in documents)
         return documents[-1].digest
 
     def __getitem__(self, digest: Digest) -> Document:
@@ -95,10 +98,10 @@ class Made(Mapping[Digest, Document]):
         return len(self._now)
 
 
-def plan(images: int) -> dict[str, float]:
-    """Plan so many images into an empty registry."""
+def made(images: int, *, keep: bool = False) -> tuple[Plan, float]:
+    """Plan so many images into an empty registry, and return the cpu seconds too; ``keep``: with all documents."""
     source, destination = Registry("src.example"), Registry("dst.example")
-    evidence, documents = Evidence(), Made()
+    evidence, documents = Evidence(), Made(keep=keep)
     planner = Planner(evidence, documents)
     making = 0.0
     began = time.process_time()
@@ -119,12 +122,17 @@ def plan(images: int) -> dict[str, float]:
             Origin("specs.json", number, number),
         )
         planner.add(Image(spec, root, root))
-    made = planner.finish()
-    seconds = time.process_time() - began - making
+    plan = planner.finish()
+    return plan, time.process_time() - began - making
+
+
+def measure(images: int) -> dict[str, float]:
+    """Return what a plan of so many images takes."""
+    plan, seconds = made(images)
     return {
         "images": images,
-        "nodes": len(made.graph),
-        "edges": made.graph.edge_count(),
+        "nodes": len(plan.graph),
+        "edges": plan.graph.edge_count(),
         "cpu_seconds": round(seconds, 2),
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
     }
@@ -137,7 +145,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one is not None:
-        print(json.dumps(plan(options.one)))
+        print(json.dumps(measure(options.one)))
         return
     for images in options.images:
         command = [sys.executable, "-m", "benchmarks.scale", "--one", str(images)]
