@@ -115,9 +115,11 @@ def _land_anew(plan: Plan, graph: Graph, steps: dict[Node, Step]) -> None:
             for first, edge in plan.graph.before(node)
             if edge is Edge.MOUNT and first not in steps and not is_done(plan.steps[first])
         ]
-        if not gone:
+        if not gone or step.mount_from is None:
             continue
-        landing = landings.setdefault((node.repository.registry, node.name), node)
+        # Where a mount waits for a manifest (ECR), the blob may be left without it, for another image.
+        left = Node(Kind.BLOB, step.mount_from, node.name)
+        landing = landings.setdefault((node.repository.registry, node.name), left if left in steps else node)
         if landing is node:
             reason = f"{gone[0].repository.path}, to mount it from, is skipped"
             steps[node] = replace(step, action=Action.UPLOAD, reason=reason, mount_from=None)
