@@ -1,0 +1,132 @@
+"""Whether a benchmark's reach is judged by what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from benchmarks.flow import Flow, lay_out
+from benchmarks.reach import Findings, Row, Three, at_most, link_seconds, over_the_fewest, rows, table
+from benchmarks.run import Cost, Link, Result, Round
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def cost(wall: float, cpu: float = 1.0, destination: dict[str, int] | None = None, read: int = 100) -> Cost:
+    """A run as the registries and the kernel count it."""
+    return Cost(wall, cpu, 50.0, {"HEAD manifest": 10}, destination or {"PUT blob": 10}, read)
+
+
+def result(fleet: str, rounds: list[Round], link: Link | None = None) -> Result:
+    """Rounds over a fleet of 100 bytes whose fewest requests are ten at either side."""
+    truth = {"unique_bytes": 100, "tags": 1, "source": {"HEAD manifest": 10}, "destination": {"PUT blob": 10}}
+    return Result("", fleet, 1, link, truth, {}, {}, [], rounds)
+
+
+def verdicts(findings: Findings) -> dict[str, bool | None]:
+    """The rows by their work: whether each is reached."""
+    return {row.work: row.reached for row in rows(findings)}
+
+
+def test_a_reach_is_judged_by_the_number_and_not_by_its_print() -> None:
+    """What is over its reach by less than is printed is missed all the same."""
+    assert Row("work", "at most 1.2 s", "1.20 s", False) == at_most("work", 1.2001, 1.2, "s")
+
+
+def test_the_table_says_which_reach_is_missed() -> None:
+    """A row that is missed and one that was not measured do not look like one that is reached."""
+    expected = [
+        "| work | reach | measured | |",
+        "|---|---|---|---|",
+        "| a | at most 1 | 1 | reached |",
+        "| b | at most 1 | 2 | **missed** |",
+        "| c |  | it broke | not measured |",
+    ]
+    reaches = [
+        Row("a", "at most 1", "1", True),
+        Row("b", "at most 1", "2", False),
+        Row("c", "", "it broke", None),
+    ]
+    assert "\n".join(expected) == table(reaches)
+
+
+def test_the_links_own_time_is_that_of_the_unique_bytes() -> None:
+    """100 bytes take 8 seconds at 100 bit/s."""
+    assert link_seconds(result("W", [], Link(40, 0.0001))) == 8.0
+
+
+def test_pings_tokens_and_the_probe_are_apart_from_the_fewest_requests() -> None:
+    """A tag list counts, and so does every request that is none of those three."""
+    sent = {"PUT blob": 10, "GET tags": 1, "GET ping": 1, "token": 5, "POST probe": 1}
+    assert over_the_fewest(cost(1.0, destination=sent), {"PUT blob": 10}) == 1.1
+
+
+def test_walls_are_compared_within_a_round() -> None:
+    """A slow round of the bare loop excuses no fast one's: each round has its own ratio, and the median counts."""
+    walls = {0: (1.0, 1.05), 1: (10.0, 10.5), 2: (1.0, 2.0)}
+    rounds = [
+        Round(tool, number, cost(pair[place]), cost(0.1) if place else None)
+        for number, pair in walls.items()
+        for place, tool in enumerate(("bare", "mmgraph"))
+    ]
+    found = verdicts(Findings(date="", machine={}, loopback=result("A", rounds)))
+    assert found["fleet A on loopback, cold: wall"] is True
+
+
+@pytest.mark.parametrize(("theirs", "expected"), [(0.6, True), (0.4, False)])
+def test_warm_walls_are_compared_with_regsync(theirs: float, expected: bool) -> None:
+    """Through the link mmgraph may take as long as regsync at the same destination, and no longer."""
+    beside = {"mmgraph": [cost(0.5)], "regsync": [cost(theirs)]}
+    rounds = [Round("bare", 0, cost(1.0), None), Round("mmgraph", 0, cost(1.0), cost(9.0), 0.0, beside)]
+    findings = Findings(date="", machine={}, link=result("W", rounds, Link(40, 400)))
+    assert verdicts(findings)["the same, warm"] is expected
+
+
+def test_a_byte_read_twice_anywhere_is_missed() -> None:
+    """A source that sent a blob more than once to three registries fails the row for all fleets."""
+    findings = Findings(date="", machine={}, three=Three(read=102, unique=100, wall=1.0))
+    assert verdicts(findings) == {"source bytes / unique bytes": False}
+
+
+def test_start_up_is_no_request() -> None:
+    """The cpu of a warm run is counted without what a plan of nothing takes."""
+    startup = {
+        name: [(0.1, 0.196)]
+        for name in ("empty cyclopts app", "mmgraph --help", "mmgraph plan of an empty set")
+    }
+    rounds = [Round("mmgraph", 0, cost(1.0, cpu=0.008), cost(1.0, cpu=0.2))]
+    found = verdicts(Findings(date="", machine={}, many=result("M", rounds), startup=startup))
+    assert (True, True) == (found["fleet M cold: cpu"], found["fleet M warm: cpu beside start-up"])
+
+
+def test_memory_that_grows_is_missed() -> None:
+    """Memory under its limit that grows all the time is not flat."""
+    flow = Flow(32, 9.0, [50.0, 60.0, 70.0, 80.0, 90.0, 100.0], 100.0)
+    found = verdicts(Findings(date="", machine={}, flow=flow))
+    assert {
+        "32 transfers of 10 GiB at once: peak memory": True,
+        "32 transfers of 10 GiB at once: flat over time": False,
+    } == found
+
+
+def test_a_part_that_failed_is_a_row() -> None:
+    """A benchmark that broke is told with its cause, in one line."""
+    findings = Findings(date="", machine={}, failed={"scale": "RuntimeError: out of memory\nmore"})
+    assert [Row("scale", "", "RuntimeError: out of memory", None)] == rows(findings)
+
+
+def test_large_blobs_take_no_room(tmp_path: Path) -> None:
+    """The layers of the memory test are sparse, and its manifest has the digest by which it is listed."""
+    lay_out(tmp_path, 2, 10 << 30)
+    home = tmp_path / "big"
+    listed = json.loads((home / "index.json").read_bytes())["manifests"][0]["digest"]
+    raw = (home / "blobs" / "sha256" / listed[7:]).read_bytes()
+    layers = [home / "blobs" / "sha256" / layer["digest"][7:] for layer in json.loads(raw)["layers"]]
+    expected = (listed, [10 << 30] * 2, True)
+    sizes = [layer.stat().st_size for layer in layers]
+    small = all(layer.stat().st_blocks < 100 for layer in layers)
+    assert expected == (f"sha256:{hashlib.sha256(raw).hexdigest()}", sizes, small)
