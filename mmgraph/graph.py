@@ -90,7 +90,7 @@ class Graph:
         return ((first, then, _edge(data)) for first, then, data in self._digraph.edges(data=True))
 
     def edge_count(self) -> int:
-        """How many edges there are."""
+        """How many edges there are: for tests and benchmarks, whose plans may have millions."""
         return self._digraph.number_of_edges()
 
     def check(self) -> None:

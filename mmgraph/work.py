@@ -247,16 +247,18 @@ class Ledger:
         for work in lost:
             work.state, work.source, work.attempts, work.cause = State.READY, source, 0, ""
         if lost:
-            for work in sorted(
-                works, key=lambda work: work.rank
-            ):  # parts have entered before what they are parts of
-                if work.state is State.BLOCKED:
-                    self._unblock(work)
+            for work in works:
+                self._unblock(work)
         for work in lost:
             self._ready(work)
 
     def _unblock(self, work: Work) -> None:
+        """Let it wait again unless a part of it stays blocked: those first, whatever was there before and came late."""
+        if work.state is not State.BLOCKED:
+            return
         parts = [part for node in self._needed_by(work) if (part := self._works.get(node)) is not None]
+        for part in parts:
+            self._unblock(part)
         if not any(part.state in (State.FAILED, State.BLOCKED) for part in parts):
             work.state, work.blocker = State.WAITING, None
             work.pending = sum(part.state is not State.DONE for part in parts)
@@ -325,7 +327,8 @@ class Ledger:
         """The work on ``node``; a new one that is done where the plan found nothing to do."""
         work = self._works.get(node)
         if work is None:
-            work = self._works[node] = Work(node, self._plan.steps[node], len(self._works))
+            self._rank += 1
+            work = self._works[node] = Work(node, self._plan.steps[node], self._rank)
             work.state = State.DONE
         return work
 

@@ -89,6 +89,7 @@ def test_other_headers_are_none(limit: str) -> None:
             "quota: 42 manifests read of 100 in 6 h, 5 left, at least 12 still needed",
         ),
         (Quota(100, 58, 21600, 42, 0), "quota: 42 manifests read of 100 in 6 h, 58 left"),
+        (Quota(100, 99, 21600, 1, 0), "quota: 1 manifest read of 100 in 6 h, 99 left"),
         (Quota(0, 0, 0, 3, 1), "quota: 3 manifests read, 0 left, at least 1 still needed"),
     ],
 )

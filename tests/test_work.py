@@ -404,6 +404,31 @@ def test_what_enters_with_another_source_reads_from_there_what_was_lost() -> Non
     )
 
 
+def test_what_was_sent_again_enters_late_and_is_unblocked_all_the_same() -> None:
+    """A child and its blob were taken to be there, and the blob is lost: another source brings it and both back."""
+    image = manifest("config")
+    whole = index([image])
+    made = Bench(image, whole)
+    made.want("bad:1", "a:1", whole)
+    made.want("good:1", "a:2", whole)
+    for part in (image.digest, digest("config")):
+        made.evidence.hold(Repository(Registry("dst.example"), "a"), part, "listed by an old tag")
+    watched, rest = grown(made, 1)
+    root = watched.at(Kind.INDEX, "a", whole.digest)
+    watched.ledger.revive(root, [image.digest])
+    child = watched.at(Kind.MANIFEST, "a", image.digest)
+    watched.ledger.revive(child, [digest("config")])
+    lost = watched.blob("a", "config")
+    lost.tried.add(Repository(Registry("src.example"), "bad"))
+    watched.ledger.fail(lost, "gone")
+    watched.ledger.offer(rest[-1], Repository(Registry("src.example"), "good"))
+    watched.ledger.extend(rest)
+    watched.take()
+    for work in (lost, child):
+        watched.ledger.done(work)
+    assert ["a/manifest", "a/index"] == watched.take()
+
+
 def test_what_is_blocked_by_more_than_a_source_stays_blocked() -> None:
     """Of two blobs one was lost by its source, the other refused by the registry: another source helps the first."""
     image = manifest("config", "layer")

@@ -305,11 +305,6 @@ class Gate:
         """Call ``wake`` whenever a slot has come free or a pause has ended."""
         self._wakes.append(wake)
 
-    def in_use(self, registry: Registry) -> tuple[int, int]:
-        """Return the read and write slots that are taken."""
-        limit = self._limit(registry)
-        return limit.read.used, limit.write.used
-
     def traffic(self, retries: Mapping[Registry, int]) -> Mapping[Registry, Traffic]:
         """Return how it went at each registry; ``retries`` is counted elsewhere."""
         return {

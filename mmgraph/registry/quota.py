@@ -47,7 +47,8 @@ class Quota(msgspec.Struct, frozen=True):
         """In one line, for people."""
         limit = f" of {self.limit} in {self.seconds / 3600:.3g} h" if self.limit else ""
         needed = f", at least {self.needed} still needed" if self.needed else ""
-        return f"quota: {self.spent} manifests read{limit}, {self.left} left{needed}"
+        read = f"{self.spent} manifest{'' if self.spent == 1 else 's'} read"
+        return f"quota: {read}{limit}, {self.left} left{needed}"
 
 
 class _Quota:
