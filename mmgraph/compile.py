@@ -92,6 +92,7 @@ class Compiler:
         self._rules = rules
         self._broken: dict[CopySpec, tuple[Violation, ...]] = {}
         self._report = report
+        self._clock = clock
         self._exact = exact or repair
         self._repair = repair
         self._require_platforms = require_platforms
@@ -126,7 +127,7 @@ class Compiler:
         groups: dict[tuple[Repository, Digest], list[Image]] = {}
         for image in changed:
             groups.setdefault((image.spec.source.repository, image.root), []).append(image)
-        self._ahead = Ahead(groups.values(), self._read_all, _AHEAD)
+        self._ahead = Ahead(groups.values(), self._read_all, _AHEAD, self._clock)
         try:
             await self._learn(self._old())
             await self._learn(self._cached())
@@ -146,7 +147,9 @@ class Compiler:
     async def growth(self) -> AsyncGenerator[Sequence[Node], None]:
         """Let each image enter the plan once it has been read, and yield the nodes that it added.
 
-        Specs with one source enter together, so that registries that want the same share a GET. First it yields
+        In the order of the specs, but for what is read slowly: where a blob lands follows from it, and a run that was
+        cut off has left blobs there (I4). Specs with one source enter together, so that registries that want the same
+        share a GET. First it yields
         nothing, at once; closed between that and its end, it leaves the rest of the specs open.
         """
         assert self._ahead is not None

@@ -3,33 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Self, TypeVar
+
+from mmgraph.clock import within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from mmgraph.clock import Clock
+
 T = TypeVar("T")
+
+
+_HELD: Final = 1.0
+"""Seconds for which what is done waits for what comes before it."""
 
 
 class Ahead(Generic[T]):
     """Awaits ``work`` for every item from the moment it is made, ``width`` at a time; iterating yields what is done.
 
-    In the order in which it is done. What ``work`` raises is raised by the iteration. ``close`` cancels what is left,
-    and must be called at the end.
+    In the order of the items, so that another run comes to the same; but what has waited for earlier ones for a second
+    goes before them. What ``work`` raises is raised by the iteration. ``close`` cancels what is left, and must be
+    called at the end.
     """
 
-    def __init__(self, items: Iterable[T], work: Callable[[T], Awaitable[object]], width: int) -> None:
+    def __init__(
+        self, items: Iterable[T], work: Callable[[T], Awaitable[object]], width: int, clock: Clock
+    ) -> None:
         self._work = work
-        self._left = iter(items)
-        self._done: asyncio.Queue[T | _End] = asyncio.Queue()
+        self._clock = clock
+        self._left = enumerate(items)
+        self._done: asyncio.Queue[tuple[int, T] | _End] = asyncio.Queue()
+        self._held: dict[int, tuple[T, float]] = {}
+        """What is done by its place, and when it goes on its way at the latest."""
+        self._gone: set[int] = set()
+        self._next = 0
         self._workers = [asyncio.ensure_future(self._run()) for _ in range(width)]
         self._running = width
 
     async def _run(self) -> None:
         try:
-            for item in self._left:
+            for place, item in self._left:
                 await self._work(item)
-                self._done.put_nowait(item)
+                self._done.put_nowait((place, item))
         except Exception as error:
             self._done.put_nowait(_End(error))
         else:
@@ -39,14 +55,34 @@ class Ahead(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
-        while self._running:
-            item = await self._done.get()
-            if not isinstance(item, _End):
-                return item
-            self._running -= 1
-            if item.error is not None:
-                raise item.error
-        raise StopAsyncIteration
+        while self._next not in self._held and self._running:
+            try:
+                await self._hear()
+            except TimeoutError:
+                break
+        if not self._held:
+            raise StopAsyncIteration
+        place = min(self._held)
+        self._gone.add(place)
+        while self._next in self._gone:
+            self._gone.discard(self._next)
+            self._next += 1
+        return self._held.pop(place)[0]
+
+    async def _hear(self) -> None:
+        """Take in what is done next; ``TimeoutError`` where something has waited long enough for that."""
+        if self._held:
+            latest = min(until for _, until in self._held.values())
+            done = await within(self._clock, latest - self._clock.now(), self._done.get())
+        else:
+            done = await self._done.get()
+        if not isinstance(done, _End):
+            place, item = done
+            self._held[place] = item, self._clock.now() + _HELD
+            return
+        self._running -= 1
+        if done.error is not None:
+            raise done.error
 
     async def close(self) -> None:
         """Cancel what has not been done."""

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from mmgraph.clock import SystemClock
 from mmgraph.tasks import Ahead, each
+from tests.support.clock import ManualClock
 
 
 async def test_no_more_than_the_width_run_at_once() -> None:
@@ -62,19 +64,34 @@ async def test_cancelling_the_whole_cancels_every_part() -> None:
 
 
 async def test_ahead_works_before_anybody_asks() -> None:
-    """What is read ahead has begun when the first result is asked for, and comes in the order in which it is done."""
+    """What is read ahead has begun when the first result is asked for, and comes in the order of the items."""
     begun: list[int] = []
 
     async def work(item: int) -> None:
         begun.append(item)
         await asyncio.sleep(0.001 * item)
 
-    ahead = Ahead([3, 1, 2], work, 3)
+    ahead = Ahead([3, 1, 2], work, 3, SystemClock())
     await asyncio.sleep(0)
     started = list(begun)
     done = [item async for item in ahead]
     await ahead.close()
-    assert ([3, 1, 2], [1, 2, 3]) == (started, done)
+    assert ([3, 1, 2], [3, 1, 2]) == (started, done)
+
+
+async def test_what_is_read_ahead_waits_a_second_for_what_comes_before_it() -> None:
+    """The first of three takes long: the others go before it, in their order, and it comes last."""
+    clock = ManualClock()
+    begun = clock.now()
+
+    async def work(item: int) -> None:
+        await clock.sleep(30 if item == 0 else 0.4 / item)
+
+    ahead = Ahead(range(3), work, 3, clock)
+    with clock.autojump():
+        found = [(item, clock.now() - begun) async for item in ahead]
+    await ahead.close()
+    assert [(1, 1.2), (2, 1.2), (0, 30.0)] == [(item, round(at, 3)) for item, at in found]
 
 
 async def test_ahead_is_never_wider_than_told() -> None:
@@ -88,7 +105,7 @@ async def test_ahead_is_never_wider_than_told() -> None:
         await asyncio.sleep(0)
         running -= 1
 
-    ahead = Ahead(range(20), work, 3)
+    ahead = Ahead(range(20), work, 3, SystemClock())
     done = [item async for item in ahead]
     await ahead.close()
     assert (3, list(range(20))) == (peak, sorted(done))
@@ -100,7 +117,7 @@ async def test_what_fails_ahead_fails_who_asks() -> None:
     async def work(item: int) -> None:
         raise KeyError(item)
 
-    ahead = Ahead([7], work, 1)
+    ahead = Ahead([7], work, 1, SystemClock())
     with pytest.raises(KeyError, match="7"):
         await anext(ahead)
     await ahead.close()
@@ -116,7 +133,7 @@ async def test_closing_cancels_what_is_left() -> None:
         finally:
             ended.append(item)
 
-    ahead = Ahead(range(5), work, 2)
+    ahead = Ahead(range(5), work, 2, SystemClock())
     await asyncio.sleep(0)
     await ahead.close()
     assert [0, 1] == sorted(ended)
