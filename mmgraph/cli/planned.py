@@ -1,8 +1,10 @@
 """The plan that a command shows: of specs, made now or of what is remembered; or a saved one, as it is."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmgraph.cli.options import Look, Network, Selection
+from mmgraph.cli.config import NAME
+from mmgraph.cli.options import NETWORK, Look, Network, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +31,8 @@ async def planned(
     """
     from mmgraph.plan import Plan, Planner
 
-    if (
-        not isinstance(chosen, Plan) and not chosen
-    ):  # a job with nothing to do need not load what speaks to registries
+    if not isinstance(chosen, Plan) and not chosen and network == NETWORK and not Path(NAME).exists():
+        # Nothing to do, and nothing said of registries that could be wrong: what speaks to them is not loaded.
         from mmgraph.evidence import Evidence
 
         return Planner(Evidence(), {}).finish(), []
