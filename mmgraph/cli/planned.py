@@ -31,7 +31,7 @@ async def planned(
     """
     from mmgraph.plan import Plan, Planner
 
-    if not isinstance(chosen, Plan) and not chosen and network == NETWORK and not Path(NAME).exists():
+    if not isinstance(chosen, Plan) and not chosen and _unsaid(network):
         # Nothing to do, and nothing said of registries that could be wrong: what speaks to them is not loaded.
         from mmgraph.evidence import Evidence
 
@@ -54,3 +54,8 @@ async def planned(
             chosen, exact=exact, require_platforms=selection.require_platforms, repair=repair, rules=rules
         )
         return made, session.notes
+
+
+def _unsaid(network: Network) -> bool:
+    """Whether neither options nor a file say anything of registries."""
+    return network == NETWORK and not Path(NAME).exists()
