@@ -1,5 +1,6 @@
 """What is remembered of registries: answers without asking, their age, and what could not be known."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mmgraph.server import Refuse, Rule
 from mmgraph.store import RawManifest, Seen
 from tests.support.making import digest, index, manifest
 from tests.support.rig import Rig, rig
+from tests.test_layers import PACKAGE, imports, modules
 from tests.test_staleness import lay
 
 IMAGE, OTHER = manifest("config", "layer"), manifest("config2", "layer")
@@ -176,3 +178,23 @@ async def test_a_run_without_a_cache_notes_nothing() -> None:
         asking = Noting(rigged.client, MemoryCache(), SystemClock(), {(place, "1")})
         found = await asking.find(place, "1")
     assert IMAGE.digest == (found and found.digest)
+
+
+def test_only_offline_can_answer_from_memory() -> None:
+    """No other module names ``Memory`` or what it reads, so nothing that asks or writes can go by it."""
+    users = {
+        name
+        for name, path in modules(PACKAGE)
+        for each in imports(PACKAGE, path)
+        if each.module == "mmgraph.memory" and {"Memory", "Records"} & {*each.names}
+    }
+    readers = {
+        name
+        for name, path in modules(PACKAGE)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("last", "names")
+        and isinstance(node.value, ast.Attribute | ast.Name)
+        and ast.unparse(node.value) in ("cache", "self.cache", "self._cache", "session.cache")
+    }
+    assert ({"cli.offline"}, set()) == (users, readers)
