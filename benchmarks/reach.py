@@ -6,7 +6,7 @@ A row that could not be measured is no row that is reached: it says why.
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeGuard
 
 import msgspec
 
@@ -87,6 +87,11 @@ def _of(result: Result, tool: str) -> list[Round]:
     return [each for each in result.rounds if each.tool == tool]
 
 
+def _has(result: Result | None, *tools: str) -> TypeGuard[Result]:
+    """Whether there is a round of each tool."""
+    return result is not None and all(_of(result, tool) for tool in tools)
+
+
 def _ratios(result: Result, tool: str, base: str, number: Callable[[Cost], float]) -> list[float]:
     """Return how many times as much ``tool`` took as ``base`` in the same round."""
     bases = {each.number: number(each.cold) for each in _of(result, base)}
@@ -130,7 +135,7 @@ def _loopback(result: Result) -> Iterator[Row]:
 
 
 def _bytes(findings: Findings) -> Iterator[Row]:
-    results = [each for each in (findings.loopback, findings.link, findings.many) if each is not None]
+    results = [each for each in (findings.loopback, findings.link, findings.many) if _has(each, "mmgraph")]
     read = {
         result.fleet: max(each.cold.read / result.truth["unique_bytes"] for each in _of(result, "mmgraph"))
         for result in results
@@ -157,7 +162,7 @@ def _bytes(findings: Findings) -> Iterator[Row]:
 def _many(result: Result, findings: Findings) -> Iterator[Row]:
     each = _of(result, "mmgraph")[0]
     bare = None
-    if findings.loopback is not None:
+    if _has(findings.loopback, "bare"):
         bare = median([one.cold.wall for one in _of(findings.loopback, "bare")])
     peer = _of(result, "magic-mirror")
     for name, cost, times in (("cold", each.cold, 15.5), ("warm", each.warm, 0.65)):
@@ -234,12 +239,12 @@ def _plans(plans: dict[int, dict[str, dict[str, float]]]) -> Iterator[Row]:
 def rows(findings: Findings) -> list[Row]:
     """Return a row for each reach, in the order in which they were set; what failed is a row as well."""
     found: list[Row] = []
-    if findings.link is not None:
+    if _has(findings.link, "mmgraph", "bare"):
         found += _link(findings.link)
-    if findings.loopback is not None:
+    if _has(findings.loopback, "mmgraph", "bare"):
         found += _loopback(findings.loopback)
     found += _bytes(findings)
-    if findings.many is not None:
+    if _has(findings.many, "mmgraph"):
         found += _many(findings.many, findings)
     if findings.scale:
         found += _scale(findings.scale)
@@ -248,6 +253,9 @@ def rows(findings: Findings) -> list[Row]:
     if findings.startup:
         found += _startup(findings.startup)
     found += _plans(findings.plans)
+    for result in (findings.loopback, findings.link, findings.many):
+        if result is not None:
+            found += [Row(f"fleet {result.fleet}", "", each, None) for each in result.failed]
     return found + [Row(name, "", cause.splitlines()[0], None) for name, cause in findings.failed.items()]
 
 
@@ -266,7 +274,7 @@ def table(reaches: list[Row]) -> str:
 def details(findings: Findings) -> str:
     """Return what the rows rest on and do not say: saved plans and formats, the link's own cpu."""
     lines = []
-    if findings.link is not None:
+    if _has(findings.link, "mmgraph"):
         rounds = [each for each in findings.link.rounds if each.tool == "mmgraph"]
         relays = median([each.relays for each in rounds])
         tool = median([each.cold.cpu + (each.warm.cpu if each.warm else 0) for each in rounds])

@@ -306,6 +306,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _first_words(error: Exception) -> str:
+    """What went wrong, in one line: a tool's own error is the last that it says."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return " … ".join(dict.fromkeys((lines[0], next((line for line in lines if "rror" in line), lines[-1]))))
+
+
 def run(
     fleet_name: str,
     seed: int,
@@ -336,11 +342,9 @@ def run(
                     against = rivals if tool.name == "mmgraph" else ()
                     try:
                         each = one(tool, number, fleet, source, work, binary, link, against)
-                    except RuntimeError as error:
-                        if tool.name in {"bare", "mmgraph"}:
-                            raise
-                        # A peer that fails is a result too, and no reason to lose the others'.
-                        failed.append(f"{tool.name} in round {number + 1}: {str(error).splitlines()[0]}")
+                    except (RuntimeError, subprocess.TimeoutExpired) as error:
+                        # What fails is a result too, and no reason to lose the others'.
+                        failed.append(f"{tool.name} in round {number + 1}: {_first_words(error)}")
                         say(failed[-1])
                         continue
                     warm = f", warm {each.warm.wall:.2f} s" if each.warm else ""
@@ -348,6 +352,8 @@ def run(
                     done.append(each)
     finally:
         shutil.rmtree(work)
+    if not done:
+        raise RuntimeError(f"nothing came to its end: {failed[0]}")
     registry = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
     everyone = [*tools, *once]
     order = [tool.name for tool in everyone]
