@@ -366,7 +366,7 @@ def run(
         machine=where,
         versions={
             "registry": " ".join(registry.split()[1:]),
-            **{tool.name: version(tool) for tool in {*everyone, *rivals}},
+            **{tool.name: version(tool) for tool in (*everyone, *rivals)},
         },
         failed=failed,
         rounds=sorted(done, key=lambda each: (order.index(each.tool), each.number)),
