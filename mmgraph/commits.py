@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmgraph.errors import MmgraphError, RegistryError
+from mmgraph.errors import DriftError, MmgraphError, RegistryError
 from mmgraph.events import Landed, Landing
 from mmgraph.graph import Kind
 from mmgraph.store import RawManifest
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from mmgraph.work import Ledger, Work
 
 _LOOK_AGE = 30.0
-"""Seconds after which a look at a tag is too old to write by."""
+"""Seconds after which a look at a tag is too old to hand it over by. Once it is, ``registry.guard`` watches that it is
+not held up on its way for long."""
 _MISSING = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"})
 
 
@@ -109,7 +110,7 @@ class Commits:
         return None
 
     async def _may_write(self, tag: Work) -> bool:
-        """Whether the tag still names what the plan says; a look older than 30 seconds is renewed first.
+        """Whether the tag still names what the plan says; a look older than ``_LOOK_AGE`` is renewed first.
 
         A third value fails the tag: somebody else moved it. There is no compare-and-swap in the protocol, so this
         narrows the window to about a round trip and cannot close it.
@@ -126,10 +127,7 @@ class Commits:
         digest = resolved.digest if resolved else None
         if digest in (tag.step.old, tag.digest):
             return True
-        self._ledger.fail(
-            tag,
-            f"moved meanwhile: {tag.node} named {tag.step.old or 'nothing'}, and names {digest or 'nothing'} now",
-        )
+        self._ledger.fail(tag, str(DriftError.moved(tag.node, tag.step.old, digest)))
         return False
 
     def _revive(self, work: Work, error: MmgraphError) -> bool:

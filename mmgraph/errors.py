@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class MmgraphError(Exception):
     """The root of all errors that mmgraph raises on purpose; ``str()`` is one clear sentence for people."""
@@ -56,6 +58,11 @@ class ContentError(RegistryError):
 
 class DriftError(RegistryError):
     """Somebody else moved what was to be written: neither what was seen before nor what was wanted is there."""
+
+    @classmethod
+    def moved(cls, tag: object, old: str | None, now: str | None) -> Self:
+        """Return the error for ``tag``, which named the digest ``old`` and names ``now`` (None: nothing)."""
+        return cls(f"moved meanwhile: {tag} named {old or 'nothing'}, and names {now or 'nothing'} now")
 
 
 class NetworkError(MmgraphError):

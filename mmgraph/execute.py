@@ -57,7 +57,9 @@ _CLOSING_SECONDS = 10.0
 _CLOSINGS = 16
 """Sessions that are cancelled at a time, at the end."""
 _PATIENCE = 15.0
-"""Seconds of a registry's pauses, in the sum of a run, that others wait for the sake of a GET together."""
+"""Seconds of a registry's pauses, in the sum of a run, that others wait for the sake of a GET together: before it has
+begun. After that they wait for ``tee.PATIENCE``, and while slots are held for ``registry.policy.PATIENCE``. Each bounds
+another wait, and none needs to equal this one."""
 _JITTER = random.Random()  # noqa: S311
 
 

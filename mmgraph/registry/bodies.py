@@ -36,7 +36,7 @@ class _Body(aiohttp.Payload):
     """
 
     def __init__(self, body: object, size: int) -> None:
-        super().__init__(body, content_type="application/octet-stream")
+        super().__init__(body, content_type=wire.OCTETS)
         self._size = size
         self.handed = 0
         self.watch: Watch | None = None

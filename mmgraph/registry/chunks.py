@@ -302,7 +302,7 @@ def _patch(upload: Upload, at: Position, data: memoryview) -> Call:
         at.location,
         wire.push_scopes(upload.repository),
         headers={
-            "Content-Type": "application/octet-stream",
+            "Content-Type": wire.OCTETS,
             "Content-Length": str(len(data)),
             "Content-Range": f"{at.offset}-{at.offset + len(data) - 1}",
         },

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from mmgraph.store import Resolved
 
 _FRESH: Final = 5.0
-"""Seconds for which a look is good enough to send by: a request that has waited longer looks again."""
+"""Seconds for which a look is good enough to send by: a request that has waited longer looks again. Shorter than what
+``commits`` takes a look for when it hands over a tag: it spares a request for each tag that nothing has held up, this
+one is for what has been held up, where another request counts for little."""
 
 
 class LandedError(Exception):
@@ -52,10 +54,7 @@ class TagGuard:
         if named == self._digest:
             raise LandedError
         if named != self._old:
-            raise DriftError(
-                f"moved meanwhile: {self._repository}:{self._tag} named {self._old or 'nothing'},"
-                f" and names {named or 'nothing'} now"
-            )
+            raise DriftError.moved(f"{self._repository}:{self._tag}", self._old, named)
         self._fresh_until = self._clock.now() + _FRESH
 
     async def before(self) -> None:

@@ -24,7 +24,7 @@ MAX_WAIT: Final = 600.0
 """Seconds; the longest pause a registry may ask for, unless told another."""
 PATIENCE: Final = 15.0
 """Seconds that a transfer waits for a pause while it holds slots, buffers and other targets up; after more it goes
-back to the queue holding nothing."""
+back to the queue holding nothing. Not above ``tee.PATIENCE``, after which it would be cut loose instead."""
 ROUNDS_UNHEARD: Final = 5
 """Rounds without a connection after which a registry that has never answered is given up: seconds, since that is
 mostly a wrong name or a port."""

@@ -6,7 +6,7 @@ Owns what becomes of a commit without an answer. Must not know how a session is 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.quirks import Quirk
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from mmgraph.registry.bodies import Answer
     from mmgraph.registry.chunks import Chunks
     from mmgraph.registry.connection import Connections
-
-OCTETS: Final = "application/octet-stream"
 
 
 class _Holds(Protocol):
@@ -172,6 +170,6 @@ def _put(upload: Upload, digest: Digest, data: bytes | Stream, size: int) -> Cal
         upload.repository,
         wire.with_digest(upload.location, digest),
         wire.push_scopes(upload.repository),
-        headers={"Content-Type": OCTETS, "Content-Length": str(size)},
+        headers={"Content-Type": wire.OCTETS, "Content-Length": str(size)},
         data=data,
     )

@@ -35,6 +35,8 @@ MANIFEST_ACCEPT: Final = ", ".join(
 """What a manifest may come as; the same in every request, since some registries answer with the digest of
 another representation when it differs (distribution/distribution#2395)."""
 
+OCTETS: Final = "application/octet-stream"
+"""The media type of a blob's bytes on the wire, whatever its descriptor says (distribution-spec, "Pushing blobs")."""
 MANIFEST_LIMIT: Final = 4 << 20
 """Bytes of a manifest; distribution-spec asks registries for at least 4 MB, distribution takes no more."""
 TOKEN_LIMIT: Final = 128 << 10

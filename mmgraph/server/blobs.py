@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from mmgraph.errors import SpecError
+from mmgraph.registry.wire import OCTETS
 from mmgraph.server.answer import Answer, Code, Refusal, Slice
 from mmgraph.server.documents import parse
 from mmgraph.server.routes import checked_digest, checked_repository, checked_session
@@ -38,7 +39,7 @@ class Blobs:
         if size is None:
             raise Refusal(404, Code.BLOB_UNKNOWN, "the repository does not hold this blob", details=[digest])
         headers = {
-            "Content-Type": "application/octet-stream",
+            "Content-Type": OCTETS,
             "Docker-Content-Digest": digest,
             "Accept-Ranges": "bytes",
         }
