@@ -21,7 +21,7 @@ import msgspec
 
 from benchmarks import flow, startup
 from benchmarks.fleet import SHAPES, Fleet
-from benchmarks.reach import Findings, Three, details, rows, table
+from benchmarks.reach import Findings, Three, details, publish, rows, table
 from benchmarks.run import RESULTS, ROOT, Link, machine, measure, prove, run, say
 from benchmarks.run import table as compared
 from benchmarks.tools import TOOLS
@@ -30,6 +30,7 @@ from tests.support.distribution import Distribution, roomy_directory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+PAGE: Final = ROOT / "docs" / "performance.md"
 REGISTRY: Final = "docker-registry"
 LINK: Final = Link(40, 400)
 SEED: Final = 1
@@ -103,11 +104,32 @@ def parts(findings: Findings) -> dict[str, Callable[[], object]]:
     }
 
 
+def _shown(findings: Findings) -> str:
+    """Return all tables, the one of what is reached first."""
+    where = findings.machine
+    results = [each for each in (findings.loopback, findings.link, findings.many) if each is not None]
+    versions = {name: told for result in results for name, told in result.versions.items()}
+    machine_and_day = (
+        f"{findings.date}; {where['cores']} cores ({where['cpu']}), {where['system']}, Python {where['python']},"
+        f" load before {where['load_before']}; {sum(findings.seconds.values()):.0f} s for all."
+    )
+    told = "; ".join(f"{name}: {told}" for name, told in versions.items())
+    parts = [f"{machine_and_day}\n{told}; seed {SEED}.", table(rows(findings))]
+    for result in results:
+        link = result.link
+        way = f"a link of {link.round_trip:g} ms and {link.rate:g} Mbit/s" if link else "loopback"
+        parts.append(f"Fleet {result.fleet}, {way}:\n\n{compared(result)}")
+    return "\n\n".join([*parts, details(findings)])
+
+
 def main(arguments: list[str]) -> None:
-    """Run all benchmarks, or some, keep the numbers and print which reach was reached."""
+    """Run all benchmarks, or some, keep the numbers and print which reach was reached.
+
+    A run of all of them is shown in docs/performance.md too.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.everything", description=main.__doc__)
     parser.add_argument("--only", nargs="*", metavar="PART", help="of the parts; else all, in their order")
-    parser.add_argument("--no-save", action="store_true", help="write no JSON")
+    parser.add_argument("--no-save", action="store_true", help="write neither JSON nor the page")
     options = parser.parse_args(arguments)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%MZ")
     findings = Findings(date=now, machine=machine())
@@ -124,16 +146,18 @@ def main(arguments: list[str]) -> None:
             findings.failed[name] = f"{type(error).__name__}: {error}"
             say(findings.failed[name])
         findings.seconds[name] = round(time.monotonic() - began, 1)
-    for result in (findings.loopback, findings.link, findings.many):
-        if result is not None:
-            print(f"\nFleet {result.fleet}:\n\n{compared(result)}")
-    print(f"\n{details(findings)}\n\n{table(rows(findings))}")
+    shown = _shown(findings)
+    print(shown)
     if not options.no_save:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{findings.date}-all.json"
         content = {**msgspec.to_builtins(findings), "reach": msgspec.to_builtins(rows(findings))}
         path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
         say(f"kept as {path.relative_to(ROOT)}")
+        if options.only is None:
+            kept = f"`{path.relative_to(ROOT)}`"
+            PAGE.write_text(publish(PAGE.read_text(), f"{shown}\n\nAll numbers: {kept}."))
+            say(f"shown in {PAGE.relative_to(ROOT)}")
     say(f"took {sum(findings.seconds.values()):.0f} s: {findings.seconds}")
 
 

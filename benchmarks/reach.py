@@ -294,3 +294,16 @@ def details(findings: Findings) -> str:
                 cells += [f"{took['seconds']:.2f}", f"{took['megabytes']:.1f}", f"{took['rss_mb']:.0f}"]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+BEGIN: Final = "<!-- what follows is written by make bench-all -->"
+END: Final = "<!-- what precedes is written by make bench-all -->"
+
+
+def publish(page: str, content: str) -> str:
+    """Return a page with ``content`` between its two marks; raises ``ValueError`` where it has not both."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page lacks {BEGIN} or {END}")
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"

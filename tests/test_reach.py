@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from benchmarks.flow import Flow, lay_out
-from benchmarks.reach import Findings, Row, Three, at_most, link_seconds, over_the_fewest, rows, table
+from benchmarks.reach import (
+    BEGIN,
+    END,
+    Findings,
+    Row,
+    Three,
+    at_most,
+    link_seconds,
+    over_the_fewest,
+    publish,
+    rows,
+    table,
+)
 from benchmarks.run import Cost, Link, Result, Round
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def cost(wall: float, cpu: float = 1.0, destination: dict[str, int] | None = None, read: int = 100) -> Cost:
@@ -130,3 +139,15 @@ def test_large_blobs_take_no_room(tmp_path: Path) -> None:
     sizes = [layer.stat().st_size for layer in layers]
     small = all(layer.stat().st_blocks < 100 for layer in layers)
     assert expected == (f"sha256:{hashlib.sha256(raw).hexdigest()}", sizes, small)
+
+
+def test_a_page_gets_the_numbers_of_the_last_run_alone() -> None:
+    """What a run before has written between the marks is replaced, and all else of the page is kept."""
+    page = f"# Title\n{BEGIN}\n\nold\n\n{END}\nmore\n"
+    assert f"# Title\n{BEGIN}\n\nnew\n\n{END}\nmore\n" == publish(page, "new")
+
+
+def test_the_page_of_this_project_has_the_marks() -> None:
+    """The numbers of a run have a place in docs/performance.md."""
+    page = (Path(__file__).parents[1] / "docs" / "performance.md").read_text()
+    assert (1, 1) == (page.count(BEGIN), page.count(END))
