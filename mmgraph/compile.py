@@ -24,7 +24,7 @@ from mmgraph.rules import NONE, Change, Rules, Violation
 from mmgraph.tasks import Ahead, each
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
     from mmgraph.clock import Clock
     from mmgraph.graph import Node
@@ -84,6 +84,7 @@ class Compiler:
         require_platforms: bool = False,
         committed_only: Collection[Registry] = (),
         repository_first: Collection[Registry] = (),
+        chunk: Callable[[Registry, int], int] = lambda registry, size: 0,
         rules: Rules = NONE,
         found: str = "found by HEAD",
     ) -> None:
@@ -102,7 +103,7 @@ class Compiler:
         self._discovery = Discovery(source, self._documents)
         self._observer = Observer(destination, self._documents, self.evidence, clock)
         self._images: dict[CopySpec, Image | Unread] = {}
-        self._planner = Planner(self.evidence, self._documents, committed_only, repository_first)
+        self._planner = Planner(self.evidence, self._documents, committed_only, repository_first, chunk)
         self._entered: set[CopySpec] = set()
         self._ahead: Ahead[list[Image]] | None = None
         self._done = 0

@@ -6,7 +6,7 @@ before the first one enters, since it decides where a blob lands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 
@@ -149,7 +149,8 @@ class Planner:
 
     ``committed_only`` are the registries that mount a blob only when a committed manifest of the source repository
     refers to it (ECR): there a mount comes after the landing's first manifest instead of its blob.
-    ``repository_first`` are those that take nothing for a repository that has not been created.
+    ``repository_first`` are those that take nothing for a repository that has not been created. ``chunk`` returns the
+    bytes of the chunks in which a registry is sent a blob of so many bytes; 0: it goes whole.
     """
 
     def __init__(
@@ -158,9 +159,11 @@ class Planner:
         documents: Mapping[Digest, Document],
         committed_only: Iterable[Registry] = (),
         repository_first: Iterable[Registry] = (),
+        chunk: Callable[[Registry, int], int] = lambda registry, size: 0,
     ) -> None:
         self._evidence = evidence
         self._documents = documents
+        self._chunk = chunk
         self._committed_only = frozenset(committed_only)
         self._repository_first = frozenset(repository_first)
         self._graph = Graph()
@@ -365,6 +368,8 @@ class Planner:
             self._tally.request(registry, Operation.POST_UPLOAD)
         if step.action is Action.UPLOAD:
             self._tally.request(registry, Operation.PUT_BLOB)
+            if chunk := self._chunk(registry, step.size):
+                self._tally.request(registry, Operation.PATCH_UPLOAD, -(-step.size // chunk))
             if registry not in self._probed:
                 self._probed.add(registry)
                 self._tally.request(registry, Operation.PROBE)

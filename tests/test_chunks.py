@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,6 +37,7 @@ from mmgraph.specs import read_specs
 from mmgraph.store import Operation
 from mmgraph.transfer import SMALL, How, Outcome, Target, Transfer, run
 from tests.support.clock import ManualClock
+from tests.support.command import Command
 from tests.support.distribution import Distribution
 from tests.support.images import Maker
 from tests.support.mirror import NO_LOGINS, spec
@@ -42,6 +45,7 @@ from tests.support.raw import Raw, Request, answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from mmgraph.clock import Clock
 
@@ -771,3 +775,26 @@ async def test_a_real_registry_that_has_part_of_a_chunk() -> None:
             back = await read(made, front.address, LARGE)
         expected = (How.FAILED, How.UPLOADED, True)
         assert expected == (first.how, second.how, back == LARGE), (first.error, second.error)
+
+
+async def test_the_bill_counts_chunks(tmp_path: Path) -> None:
+    """What apply of a saved plan costs a registry that is sent chunks is what the plan said, PATCHes too."""
+    async with (
+        RegistryServer(MemoryStorage()) as source,
+        RegistryServer(MemoryStorage()) as destination,
+    ):
+        make, command = Maker(source.storage), Command(tmp_path)
+        layers = [bytes([number]) * size for number, size in enumerate((CHUNK, CHUNK + 1, 5 * CHUNK, 9))]
+        make.image("a", *layers, tags=("1",))
+        make.image("b", *layers[1:], LARGE, tags=("1",))
+        pairs = ((f"{source.address}/{name}:1", f"{destination.address}/{name}:1") for name in "ab")
+        command.write("specs.json", "".join(spec(*pair) for pair in pairs))
+        command.write("mmgraph.toml", f'[registry."{destination.address}"]\nupload-chunk = {CHUNK}\n')
+        planned = await command.run("plan", "--out", "mirror.plan")
+        destination.log.clear()
+        done = await command.run("apply", "mirror.plan")
+        bill = json.loads((tmp_path / "mirror.plan").read_text())["bill"]["requests"][destination.address]
+        wire = Counter(str(request.kind) for request in destination.log if request.kind != Operation.PING)
+    bill["POST upload"] += bill.pop("POST probe", 0)
+    assert (0, 0, bill) == (planned.code, done.code, dict(wire)), done
+    assert 2 + 5 + -(-len(LARGE) // CHUNK) == bill["PATCH upload"]

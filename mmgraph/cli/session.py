@@ -16,7 +16,7 @@ from mmgraph.cli.output import say, wants_colour
 from mmgraph.cli.routes import allowances, cautioned, chunks, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
-from mmgraph.errors import SpecError
+from mmgraph.errors import RegistryError, SpecError
 from mmgraph.events import Event, Finished, Notice, Outcome, Reporter
 from mmgraph.memory import Noting
 from mmgraph.names import Registry
@@ -80,6 +80,12 @@ class Session:
         """Tell what a person should know."""
         self.view(Notice(None, message))
 
+    def _chunk(self, registry: Registry, size: int) -> int:
+        try:
+            return self.client.chunk(registry, size)
+        except RegistryError:
+            return 0  # it takes no blob of that size, and the run says so
+
     def noting(self, specs: Iterable[CopySpec], place: Place | None = None) -> Noting:
         """Return what is asked about ``specs``, ``place`` or else the client, so that the answers are noted."""
         names = {(spec.destination.repository, spec.destination.name) for spec in specs}
@@ -139,6 +145,7 @@ class Session:
                 for each in registries
                 if each in self.creators or quirks.has(each, Quirk.REPOSITORY_FIRST)
             },
+            chunk=self._chunk,
             rules=rules,
         )
 
