@@ -12,6 +12,7 @@ import pytest
 from mmgraph.cli import main
 from mmgraph.registry.repositories import KEY
 from mmgraph.server import FaultPlan, MemoryStorage, Quirks, RegistryServer
+from mmgraph.store import Operation
 from tests.support.command import Command, Done
 from tests.support.images import Maker
 from tests.support.mirror import spec
@@ -157,6 +158,29 @@ async def test_a_saved_plan_takes_the_command_of_the_directory(tmp_path: Path) -
         "not-this-one" in raw,
     )
     assert (LISTED, 0, ["team/api", "team/web"]) == (shown.out.splitlines()[:5], done.code, made.runs())
+
+
+async def test_a_saved_plan_asks_which_are_absent(tmp_path: Path) -> None:
+    """Once a repository, and the registry itself: then no upload is asked for before there is a place for it."""
+    async with mirror(tmp_path) as made:
+        made.configure()
+        await made.run("plan", "--out", "mirror.plan")
+        made.destination.log.clear()
+        done = await made.run("apply", "mirror.plan")
+        asked = sorted(request.repository for request in made.destination.log.select(Operation.GET_TAGS))
+        posts = [request.status for request in made.destination.log.select(Operation.POST_UPLOAD)]
+    assert (0, ["team/api", "team/web"]) == (done.code, asked)
+    assert (8, 0) == (len(posts), posts.count(404))
+
+
+async def test_a_saved_plan_is_not_believed_what_is_absent(tmp_path: Path) -> None:
+    """A repository that is there by now is not created."""
+    async with mirror(tmp_path) as made:
+        made.configure()
+        await made.run("plan", "--out", "mirror.plan")
+        made.write("created", "team/api\nteam/web\n")
+        done = await made.run("apply", "mirror.plan")
+    assert (0, []) == (done.code, made.runs())
 
 
 async def test_a_saved_plan_where_nothing_is_configured(tmp_path: Path) -> None:

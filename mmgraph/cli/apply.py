@@ -1,5 +1,6 @@
 """``mmgraph apply``: do it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mmgraph.cli.session import Session, View
     from mmgraph.compile import Compiler
     from mmgraph.events import Event, Outcome, Reporter
+    from mmgraph.names import Repository
     from mmgraph.plan import Plan
     from mmgraph.rules import Rules, Violation
     from mmgraph.specs import CopySpec
@@ -74,6 +76,8 @@ class Kept:
 
 
 NOTHING = Kept()
+_ASKED_AT_ONCE = 16
+"""Repositories that registries are asked about at a time."""
 
 
 def apply(
@@ -302,9 +306,26 @@ async def _prepared(
     made = cautioned(session.network, staleness.settle(chosen, looks))
     if stale:
         return made, looks, stale, None
+    if not exact:
+        await _ask_missing(session, made)
     for line in await staleness.drift(made, session.client):
         session.warn(line)
     if rules:
         losses = await read_losses(made, rules, session.client, session.cache, session.clock)
         made = judged(made, rules, losses)
     return made, looks, stale, None
+
+
+async def _ask_missing(session: "Session", made: "Plan") -> None:
+    """Let registries say themselves which of the repositories to create are absent; else all uploads would find out.
+
+    Of what the saved plan says nothing is believed but where to ask.
+    """
+    from mmgraph.errors import MmgraphError
+    from mmgraph.tasks import each
+
+    async def ask(repository: "Repository") -> None:
+        with suppress(MmgraphError):  # the first write there finds out
+            await session.client.exists(repository)
+
+    await each([place for place in made.missing if place.registry in session.creators], ask, _ASKED_AT_ONCE)
