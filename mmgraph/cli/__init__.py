@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mmgraph.errors import InternalError, MmgraphError
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 DONE, FAILED, CHANGES, INTERRUPTED = 0, 1, 2, 130
 """Exit codes; ``CHANGES`` only where it was asked for (terraform's ``-detailed-exitcode``, make's ``-q``)."""
 
+_FILES = 65_536
+"""Files and connections to have open: far more than all windows of a run together. Not as many as there may be, since
+children inherit it, and some close one after the other all that they could have, a thousand million in containers of
+old (containerd/containerd#8249)."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` spell, those of the process where None, and return its exit code."""
@@ -29,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from mmgraph.cli.output import say
 
     _occupy()
+    _raise_limit()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone
@@ -59,6 +67,21 @@ def _occupy() -> None:
         if getattr(sys, name) is None:
             number = os.open(os.devnull, access)
             setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+
+
+def _raise_limit() -> None:
+    """Raise the soft limit of open files, which many systems leave at 1024 for the sake of select(2), as Go does.
+
+    Unlike there children keep it (golang/go#46279): one that select(2) would fail by it needs more than 1024 files, and
+    would have failed without it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(
+            OSError, ValueError
+        ):  # macOS takes no more than kern.maxfilesperproc, whatever the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -5,7 +5,9 @@ Owns the translation, once for all that touch a socket. Must not know what is as
 
 from __future__ import annotations
 
+import errno
 import re
+import resource
 from typing import Final
 
 import aiohttp
@@ -29,6 +31,12 @@ class UnknownHostError(LimitedError):
 
 class NoConnectionError(NetworkError):
     """Nothing was sent, since there was no connection: refused, reset, or no TLS where it was expected."""
+
+
+class ExhaustedError(NoConnectionError):
+    """Nothing was sent, since this machine had no socket to give: that tells nothing of the registry."""
+
+    common = True
 
 
 class NoHttpError(NetworkError):
@@ -62,9 +70,28 @@ def _misfit(error: Exception) -> str:
     return text
 
 
+def _exhausted(error: BaseException) -> ExhaustedError | None:
+    """The error of a request for which there was no socket: of this process, or of the whole machine."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EMFILE:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return ExhaustedError(
+            f"this machine, not the registry, is in the way: mmgraph may have no more than {limit} files and"
+            " connections open here; raise the limit (ulimit -n), or ask for less at once (--jobs)"
+        )
+    if number == errno.ENFILE:
+        return ExhaustedError(
+            "this machine, not the registry, is in the way: it has as many files and connections open as its"
+            " kernel allows for all programs together (fs.file-max)"
+        )
+    return None
+
+
 def failed(method: str, url: str, error: BaseException) -> MmgraphError:
     """What an exception of aiohttp means for us."""
     where = shown(method, url)
+    if (ours := _exhausted(error)) is not None:
+        return ours
     wordless = NoHttpError if url.startswith("http://") else NetworkError
     if isinstance(error, StalledError):
         if error.phase is CONNECT:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Final
 from mmgraph.errors import MmgraphError, NetworkError, RegistryError
 from mmgraph.quirks import Quirk
 from mmgraph.registry import wire
-from mmgraph.registry.failures import LimitedError, NoConnectionError, NoHttpError, SilenceError
+from mmgraph.registry.failures import (
+    ExhaustedError,
+    LimitedError,
+    NoConnectionError,
+    NoHttpError,
+    SilenceError,
+)
 from mmgraph.registry.gate import ALL, WRITING, PausedError
 from mmgraph.registry.health import Health
 from mmgraph.registry.policy import (
@@ -246,6 +252,9 @@ class Retries:
     def unheard(self, registry: Registry, operation: Operation, error: NetworkError, began: float) -> None:
         """No answer came from the registry itself, or none that could be read."""
         now = self._clock.now()
+        if isinstance(error, ExhaustedError):  # less at once is all that helps, and whether anybody is there is open
+            self._settle(registry, operation, began, overloaded=True)
+            return
         silent = not isinstance(error, NoConnectionError | LimitedError)
         if isinstance(error, SilenceError) or not silent:
             self._settle(registry, operation, began, overloaded=True)
