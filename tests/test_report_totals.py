@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from mmgraph.events import Draining, Ended, Finished, Landed, Landing, Moved, Outcome, Read, Started
 from mmgraph.graph import Kind, Node
@@ -98,3 +99,12 @@ def test_the_rate_forgets_what_was_long_ago(plan: Plan, totals: Totals) -> None:
     for second in range(1, 60):
         totals.rate(float(second))
     assert 0 == totals.rate(60.0)
+
+
+def test_what_is_left_of_a_saved_plan_is_the_total(plan: Plan) -> None:
+    """The bill stays that of the whole plan; what a run before has done already is not to be sent."""
+    node, size = first(plan, Action.UPLOAD)
+    left = {**plan.steps, node: replace(plan.steps[node], action=Action.PRESENT)}
+    totals = Totals()
+    totals.begin(replace(plan, steps=left), 0.0)
+    assert plan.bill.uploaded - size == totals.total

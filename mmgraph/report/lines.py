@@ -64,7 +64,7 @@ class Lines:
         failed = plan.count(Result.FAILED)
         # The totals count these too: their numbers and this line's shall agree.
         others = f", {failed} that cannot be planned" if failed else ""
-        sends = "" if more else f", {size(plan.bill.uploaded)} to send"
+        sends = "" if more else f", {size(self._totals.total)} to send"
         self._write(f"{number(changes, 'tag')} to write{others}{sends}")
         self._shown = self._clock.now()
 

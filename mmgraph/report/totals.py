@@ -78,7 +78,9 @@ class Totals:
         """Take the totals from the plan; ``more`` specs will enter it later."""
         self._samples.append((now, self.moved))
         self._plan = plan
-        self._total = plan.bill.uploaded
+        # What a saved plan has left may be less than its bill, which is that of the whole.
+        uploads = (step.size for step in plan.steps.values() if step.action is Action.UPLOAD)
+        self._total = plan.bill.uploaded if more else sum(uploads)
         self.tags = len(plan.goals) - plan.count(Result.UNCHANGED) + more
         self._open = bool(more)
 
