@@ -24,8 +24,8 @@ DONE, FAILED, CHANGES, INTERRUPTED = 0, 1, 2, 130
 
 _FILES = 65_536
 """Files and connections to have open: far more than all windows of a run together. Not as many as there may be, since
-children inherit it, and some close one after the other all that they could have, a thousand million in containers of
-old (containerd/containerd#8249)."""
+children inherit it, and some close one after the other all that they could have: a thousand million in some containers
+(moby/moby#44547)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
