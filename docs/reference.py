@@ -56,7 +56,8 @@ _CHAPTERS: Final = """\
   credential helpers, as docker, podman and skopeo leave them. `mmgraph auth check` says which apply.
 `~/.config/containers/certs.d`, `/etc/containers/certs.d`, `/etc/docker/certs.d`: Authorities and client certificates,
   in a directory for each registry.
-`~/.cache/mmgraph`: Manifests by their digests, and what is known of registries. It may be deleted at any time.
+`~/.cache/mmgraph`: Manifests by their digests, and what tags were last seen to name. It may be deleted at any time;
+  `mmgraph cache info` says how large it is, and `mmgraph cache clear` empties it.
 """
 """What is no option: by title, terms and their meanings, with code between backquotes."""
 

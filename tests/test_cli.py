@@ -43,7 +43,11 @@ async def test_help_imports_nothing_heavy(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["plan", "apply", "graph", "explain", "diff", "verify", "serve", "schema", "auth", "auth check"]
+    "name",
+    [
+        *("plan", "apply", "graph", "explain", "diff", "verify", "serve", "schema", "auth", "auth check"),
+        *("cache", "cache info", "cache clear"),
+    ],
 )
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What it does, and a line to copy."""

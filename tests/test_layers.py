@@ -36,6 +36,7 @@ LAYERS: Final = {
     "oci": _room(1),
     "specs": _room(1),
     "events": _room(1),
+    "cachefile": _room(1),
     "quirks": _room(0, "names"),
     "store": _room(1),
     "behalf": _room(2),
@@ -126,7 +127,7 @@ LAYERS: Final = {
     "registry.chunks": _room(
         7,
         "registry.guard registry.wire registry.gate registry.bodies registry.retries registry.connection"
-        " registry.origins registry.refusals",
+        " registry.origins registry.policy registry.refusals",
     ),
     "registry.uploads": _room(
         8,

@@ -105,6 +105,21 @@ Exits 0 where all will do, 1 where something will not.
 
 Example: mmgraph auth check specs.json --format json | jq .ok
 """
+_CACHE: Final = """Say what is kept between runs, or forget it.
+
+Example: mmgraph cache info
+"""
+_INFO: Final = """Say where the manifest cache is, how much it holds, and how old that is.
+
+Example: mmgraph cache info --format json | jq .manifests
+"""
+_CLEAR: Final = """Forget all manifests, and what tags were last seen to name.
+
+Nothing is lost by it: the next run reads again what it needs, and plan --offline knows nothing until then. Runs that
+are under way go on.
+
+Example: mmgraph cache clear
+"""
 _COMMANDS: Final = (
     ("plan", "[SPECS... | PLAN]", _PLAN),
     ("apply", "[SPECS... | PLAN]", _APPLY),
@@ -147,6 +162,15 @@ _auth.command(
     help=_CHECK,
 )
 app.command(_auth)
+_cache = App(name="cache", help=_CACHE, help_epilogue="", sort_key=len(_COMMANDS) + 1)
+for _command, _summary in (("info", _INFO), ("clear", _CLEAR)):
+    _cache.command(
+        f"mmgraph.cli.cache:{_command}",
+        name=_command,
+        usage=f"Usage: mmgraph cache {_command} [OPTIONS]",
+        help=_summary,
+    )
+app.command(_cache)
 
 
 @app.meta.default

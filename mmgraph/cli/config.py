@@ -31,6 +31,7 @@ _VALUES: Final[dict[str, tuple[str, type | tuple[type, ...], str]]] = {
 _COMMON: Final = frozenset(
     {
         *("jobs", "authfile", "anonymous", "plain-http", "mount-after-manifest", "no-cache"),
+        "cache-limit",
         *("require-platforms", "ca", "insecure", "trust-realm", "trust-upload-host"),
         *("color", "max-failures", "keep-going", "max-wait"),
     }

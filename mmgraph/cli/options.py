@@ -27,6 +27,15 @@ SpecsOrPlan = Annotated[
 _OF_ONE = Parameter(metavar="REGISTRY=VALUE", negative="", show=False)
 """What ``[registry."HOST"]`` in mmgraph.toml becomes."""
 
+CacheLimit = Annotated[
+    str,
+    Parameter(
+        metavar="BYTES",
+        help="How much the manifest cache may take on disk, such as 2GiB; the least recently used go first.",
+    ),
+]
+CACHE_LIMIT = "512MiB"
+
 Repair = Annotated[
     bool,
     Parameter(
@@ -154,6 +163,7 @@ class Network:
             negative="", show_default=False, help="Read every manifest anew; keep none for the next run."
         ),
     ] = False
+    cache_limit: CacheLimit = CACHE_LIMIT
 
     verbose: Annotated[
         int,

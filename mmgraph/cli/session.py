@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from mmgraph.cache import DiskCache, MemoryCache, default_path
+from mmgraph.cli.cache import limit_of
 from mmgraph.cli.creation import commands
 from mmgraph.cli.options import Colour, Network
 from mmgraph.cli.output import say, wants_colour
@@ -161,6 +162,7 @@ async def open_session(
     if network.authfile is not None and not network.authfile.exists():  # a pipe will do
         raise SpecError(f"--authfile {network.authfile}: there is no such file")
     creators = commands()
+    limit = limit_of(network.cache_limit)
     clock = SystemClock()
     async with _open_view(clock, colour, network.verbose, stream) as view, AsyncExitStack() as stack:
 
@@ -195,7 +197,11 @@ async def open_session(
         )
         for registry in sorted(network.unchecked()):
             warn(f"the certificate of {registry} is not checked (--insecure)")
-        cache = MemoryCache() if network.no_cache else DiskCache(default_path(os.environ), warn)
+        cache = (
+            MemoryCache()
+            if network.no_cache
+            else DiskCache(default_path(os.environ), warn, limit=limit, clock=clock)
+        )
         try:
             async with client:
                 seen = _Both(view, partial(_note, cache, clock))
