@@ -20,6 +20,8 @@ class MmgraphError(Exception):
     """Whether it is the same for all who ask there: of a registry, not of an image."""
     waits = False
     """Whether all that is asked for is time: to be tried again after the registry's pause, holding nothing."""
+    seconds = 0.0
+    """How long to wait before it is tried again, at least: as a host has asked that is not the registry's own."""
 
 
 class SpecError(MmgraphError):

@@ -414,6 +414,7 @@ class Execution:
         """Try again a little later, those that failed together together, so that they share a GET again."""
         attempts = max(work.attempts for work, _ in failed)
         seconds = _JITTER.uniform(0, min(_RETRY_CAP, _RETRY_BASE * 2**attempts))
+        seconds = max(seconds, *(outcome.error.seconds for _, outcome in failed if outcome.error), 0.0)
         for work, outcome in failed:
             self._report(Retried(work.node.repository, work.node.name, str(outcome.error), seconds))
         self._spawn(self._later(seconds, [work for work, _ in failed]), self._timers)

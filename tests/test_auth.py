@@ -453,6 +453,23 @@ async def test_advice(
     assert expected in await known.auth.advice(APP, scopes, status)
 
 
+@pytest.mark.parametrize(
+    ("where", "scopes", "expected"),
+    [
+        (APP, PULL, "may pull but not push there"),
+        (APP, MOUNT, "may not push there"),
+        (Repository(APP.registry, "other"), PULL, "may not push there"),
+    ],
+)
+async def test_advice_after_a_pull(
+    known: Rig, where: Repository, scopes: tuple[str, ...], expected: str
+) -> None:
+    """Where no token tells, a pull that the same repository has let in does."""
+    await known.challenged("Basic", MOUNT)
+    known.auth.let_in(where, scopes)
+    assert expected in await known.auth.advice(APP, MOUNT, 403)
+
+
 async def test_advice_without_a_login(anonymous: Rig) -> None:
     """Who is refused without a login hears how to have one."""
     expected = (

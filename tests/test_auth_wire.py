@@ -195,6 +195,24 @@ async def test_a_login_that_may_not_push(tmp_path: Path) -> None:
     assert f"the credential for {server.address} from ~/auth.json may not push there" in str(caught.value)
 
 
+async def test_a_login_that_may_pull_and_not_push(tmp_path: Path) -> None:
+    """At a registry with user and password, too, who was let in to pull reads that it is the push that is refused."""
+
+    async def handle(request: Request) -> bytes:
+        await request.read()
+        if "authorization" not in request.headers:
+            return answer(401, www_authenticate="Basic realm=x")
+        return answer(403) if request.method == "PUT" else answer(200, MANIFEST, content_type=TYPE)
+
+    async with Raw(handle) as server, client(tmp_path, server.address, PASSWORD) as wire:
+        repository = Repository(Registry(server.address), "app")
+        await wire.manifest(repository, "v1")
+        with pytest.raises(RegistryError) as caught:
+            await wire.put_manifest(repository, "v1", digest_of(MANIFEST), RawManifest(MANIFEST, TYPE))
+    words = f"the credential for {repository.registry} from ~/auth.json may pull but not push there"
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize("life", [2.0, 60.0, 300.0])
 async def test_short_lives(tmp_path: Path, life: float) -> None:
     """A token is renewed before its end: no request is refused for one that has ended."""

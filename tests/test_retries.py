@@ -146,6 +146,121 @@ async def test_a_token_service_that_fails_for_ever(clock: ManualClock) -> None:
     assert any(told), errors
 
 
+async def test_a_token_service_that_always_asks_to_wait(clock: ManualClock) -> None:
+    """--max-wait bounds the waiting for all together, and who waited is told so."""
+    handle = guarded(answer(429, retry_after="60"))
+    async with Raw(handle) as server, client(clock, server, max_wait=300) as wire:
+        began = clock.now()
+        with clock.autojump():
+            errors = await errors_of(*(wire.resolve(at(server, f"r{number}"), "v1") for number in range(60)))
+        waited, address = clock.now() - began, server.address
+    words = (
+        "asks to wait for 60 seconds, after 300 that it was waited for, longer than --max-wait allows (300)"
+    )
+    said = {f"429, and the token service of {address} {words}" in str(error) for error in errors}
+    assert (60, {True}, 300.0) == (len(errors), said, waited)
+
+
+async def test_a_token_that_is_never_given(clock: ManualClock) -> None:
+    """A token service that gives all others theirs, and one none, is asked for that one for --max-wait in all."""
+
+    async def handle(request: Request) -> bytes:
+        if request.target.startswith("/token"):
+            return answer(429, retry_after="60") if "bad" in request.target else answer(200, b'{"token":"t"}')
+        if "authorization" in request.headers:
+            return OK
+        return answer(401, www_authenticate=f'Bearer realm="http://{request.headers["host"]}/token"')
+
+    async with Raw(handle) as server, client(clock, server, max_wait=300) as wire:
+
+        async def others() -> None:
+            for number in range(20):
+                await clock.sleep(29)
+                await wire.resolve(at(server, f"r{number}"), "v1")
+
+        beside = asyncio.create_task(others())
+        began = clock.now()
+        with clock.autojump():
+            (error,) = await errors_of(wire.resolve(at(server, "bad"), "v1"))
+            waited = clock.now() - began
+            await beside
+    assert (True, True) == ("waited for" in str(error), 300 <= waited <= 360), (str(error), waited)
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+async def test_a_transfer_does_not_wait_for_a_token(clock: ManualClock, method: str) -> None:
+    """Who holds slots goes back to the queue also where it is the token service that asks for a long pause."""
+    async with Raw(guarded(answer(429, retry_after="60"))) as server, client(clock, server) as wire:
+        asked = wire.start(at(server), X, None) if method == "POST" else wire.holds(at(server), X)
+        with pytest.raises(PausedError) as caught:
+            await asked
+        paused = wire.paused(Registry(server.address))
+    assert (True, False, 60.0, [1000.0]) == (caught.value.waits, caught.value.final, paused, [clock.now()])
+
+
+async def test_a_cdn_that_asks_to_wait(clock: ManualClock) -> None:
+    """The one request waits as long as a host elsewhere asks, and the registry's others go on."""
+    log = Log(clock, script(answer(503, retry_after="40"), answer(200, b"x")))
+    async with Raw(log) as cdn:
+        away = answer(307, location=f"http://{cdn.address}/b")
+
+        async def handle(request: Request) -> bytes:
+            return away if request.target.endswith("/slow") else OK
+
+        async with Raw(handle) as server, client(clock, server) as wire:
+            slow = asyncio.create_task(wire.manifest(at(server), "slow"))
+            while not clock.waiting:
+                await clock.settle()
+            await wire.resolve(at(server), "quick")
+            paused = wire.paused(Registry(server.address))
+            with clock.autojump():
+                await slow
+    assert ([0.0, 40.0], 0.0) == (log.times, paused)
+
+
+async def test_a_cdn_that_always_asks_to_wait(clock: ManualClock) -> None:
+    """It is waited for --max-wait in all."""
+    log = Log(clock, script(answer(429, retry_after="40")))
+    async with (
+        Raw(log) as cdn,
+        Raw(script(answer(307, location=f"http://{cdn.address}/b"))) as server,
+        client(clock, server, max_wait=100) as wire,
+    ):
+        with clock.autojump(), pytest.raises(RegistryError, match="longer than --max-wait allows") as caught:
+            await wire.manifest(at(server), "v1")
+    assert ([0.0, 40.0, 80.0, 100.0], 429) == (log.times, caught.value.status)
+
+
+async def test_a_transfer_does_not_wait_for_a_cdn(clock: ManualClock) -> None:
+    """Who holds slots goes back to the queue for as long as the CDN asks, for --max-wait over all its attempts."""
+    async with (
+        Raw(script(answer(429, retry_after="40"))) as cdn,
+        Raw(script(answer(307, location=f"http://{cdn.address}/b"))) as server,
+        client(clock, server, max_wait=100) as wire,
+    ):
+        found = []
+        for _ in range(4):
+            try:
+                async with wire.blob(at(server), X, 1):
+                    pass
+            except RegistryError as error:
+                found.append((error.waits, error.seconds))
+    assert [(True, 40.0), (True, 40.0), (True, 20.0), (False, 0.0)] == found
+
+
+async def test_an_upload_host_that_asks_to_wait(clock: ManualClock) -> None:
+    """A streamed blob, which goes from the start again, goes so once the host that keeps it takes it."""
+    async with (
+        Raw(script(answer(503, retry_after="40"))) as storage,
+        Raw(script(OK)) as server,
+        client(clock, server) as wire,
+    ):
+        upload = Upload(at(server), f"http://{storage.address}/u")
+        with pytest.raises(RegistryError, match="503") as caught:
+            await wire.send(upload, digest_of(BLOB), len(BLOB), chunks(BLOB))
+    assert (False, 40.0) == (caught.value.final, caught.value.seconds)
+
+
 LONG = answer(429, retry_after="1000000000")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mmgraph.errors import RegistryError
 from mmgraph.names import Registry, Repository
 from mmgraph.oci import digest_of
 from mmgraph.registry.trace import Exchange, TraceFile
@@ -16,6 +18,8 @@ from tests.test_client import BLOB, client, read
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.raw import Request
 
 SIGNATURE = "canary-signature"
 
@@ -106,3 +110,39 @@ async def test_a_repeated_request_says_so() -> None:
     ):
         await wire.resolve(Repository(Registry(server.address), "a"), "v1")
     assert [(503, 1), (200, 2)] == [(each.status, each.attempt) for each in heard]
+
+
+async def test_a_place_that_is_refused_is_heard() -> None:
+    """A redirect that the rules on addresses forbid has a record that says so."""
+    heard: list[Exchange] = []
+    async with (
+        Raw(script(answer(307, location="http://169.254.169.254/latest"))) as server,
+        client(plain_http=[Registry(server.address)], heard=heard.append) as wire,
+    ):
+        with pytest.raises(RegistryError, match="nothing allows that"):
+            await read(wire, Repository(Registry(server.address), "a"), BLOB)
+    found = [(each.operation, each.status, "nothing allows that" in each.error) for each in heard]
+    assert [("GET blob", 307, False), ("redirect", 0, True)] == found
+
+
+async def test_what_is_cancelled_is_heard() -> None:
+    """A request that is cancelled before its answer has a record that says so."""
+    heard: list[Exchange] = []
+    came = asyncio.Event()
+
+    async def silent(_: Request) -> bytes:
+        came.set()
+        await asyncio.Event().wait()
+        return b""
+
+    async with (
+        Raw(silent) as server,
+        client(plain_http=[Registry(server.address)], heard=heard.append) as wire,
+    ):
+        asked = asyncio.create_task(wire.resolve(Repository(Registry(server.address), "a"), "v1"))
+        await came.wait()
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+    assert [("HEAD manifest", 0, "cancelled")] == [
+        (each.operation, each.status, each.error) for each in heard
+    ]

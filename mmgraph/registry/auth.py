@@ -83,6 +83,8 @@ class Authenticator:
         self._insisted: set[tuple[Registry, tuple[str, ...]]] = set()
         self._tokenless: set[tuple[Registry, tuple[str, ...]]] = set()
         self._warned: set[str] = set()
+        self._pulled: set[Repository] = set()
+        """Where a request to pull that showed a login, or a token, was let in."""
 
     async def header(
         self, repository: Repository, scopes: tuple[str, ...], needed_seconds: float = 0.0
@@ -153,6 +155,11 @@ class Authenticator:
             del self._tokens[key]
         finished = login.credential.registry_token if login else None
         return not (sent and finished and sent == bearer(finished))
+
+    def let_in(self, repository: Repository, scopes: tuple[str, ...]) -> None:
+        """A request with the header for ``scopes`` was let in: that tells most where no token lists what it allows."""
+        if repository not in self._pulled and _verb(scopes) == "pull":
+            self._pulled.add(repository)
 
     def pinged(self, registry: Registry, url: str, status: int, headers: Iterable[str]) -> None:
         """Learn from the answer to a ping of ``url`` that somebody else has sent, without authorization."""
@@ -276,7 +283,7 @@ class Authenticator:
                 ):
                     proof.wrong = str(error).replace(advice, f"{login} is not taken: {_log_in(repository)}")
                     raise RegistryError(proof.wrong, status=401, codes=error.codes) from None
-                proof.shown = True
+                proof.shown |= not error.waits  # one that was told to wait has found out nothing
                 raise
             except MmgraphError:
                 proof.shown = True  # nobody shall wait for the one who tries to reach it
@@ -287,7 +294,8 @@ class Authenticator:
     def _may_not(self, login: Login, repository: Repository, scopes: tuple[str, ...]) -> str:
         verb, pull = _verb(scopes), wire.pull_scopes(repository)
         tokens = [self._tokens.get((repository.registry, each)) for each in (pull, scopes)]
-        pulls = verb == "push" and any(token is not None and token.grants(pull) for token in tokens)
+        granted = any(token is not None and token.grants(pull) for token in tokens)
+        pulls = verb == "push" and (granted or repository in self._pulled)
         rights = f"{'pull but ' if pulls else ''}not {verb} there"
         return f"{login} may {rights}: give it the right, or {_log_in(repository)}"
 

@@ -145,10 +145,12 @@ class Answer:
     """A response. Its body has been read, or, with one of the call's ``open`` statuses, is still to come.
 
     ``tries`` is how often it was asked for until repeating was given up; 0 where nobody has repeated it.
-    ``advice`` is what a person can do about a refusal.
+    ``advice`` is what a person can do about a refusal. ``own``: it is of the registry's own origin.
     """
 
-    __slots__ = ("_response", "_watch", "advice", "body", "method", "operation", "status", "tries", "url")
+    __slots__ = (
+        "_response", "_watch", "advice", "body", "method", "operation", "own", "status", "tries", "url",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -163,6 +165,7 @@ class Answer:
         self.operation = operation
         self.tries = 0
         self.advice = ""
+        self.own = True
         self.method = response.method
         self.status = response.status
         self.url = url

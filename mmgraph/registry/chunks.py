@@ -21,6 +21,7 @@ from mmgraph.registry.connection import Call
 from mmgraph.registry.gate import PausedError
 from mmgraph.registry.guard import LandedError
 from mmgraph.registry.origins import upload_location
+from mmgraph.registry.policy import PATIENCE
 from mmgraph.registry.refusals import refused
 from mmgraph.registry.retries import Request
 from mmgraph.store import Operation, Upload
@@ -187,7 +188,7 @@ class Chunks:
         """Send one chunk until the session has all of it; return where it stands then."""
         first, end = at.offset, at.offset + len(held)
         registry = upload.repository.registry
-        request = Request(Operation.PATCH_UPLOAD, upload.repository)
+        request = Request(Operation.PATCH_UPLOAD, upload.repository, upload.location)
         ask = self.patiently if first else self._ask
 
         async def once(repeat: bool) -> Answer:
@@ -262,8 +263,9 @@ class Chunks:
         request: Request,
         once: Callable[[bool], Awaitable[Answer]],
         look: Callable[[bool], Awaitable[None]],
+        patience: float = PATIENCE,
     ) -> Answer:
-        return await self._retrying.ask(request, once, look=look, held=True)
+        return await self._retrying.ask(request, once, look=look, held=True, patience=patience)
 
     async def patiently(
         self,
@@ -284,7 +286,7 @@ class Chunks:
             try:
                 if unsure:
                     await looking(True)
-                return await self._ask(request, once, looking)
+                return await self._ask(request, once, looking, float("inf"))
             except PausedError:
                 await self._gate.passed(request.registry, request.operation, self._gate.max_wait)
 

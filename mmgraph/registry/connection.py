@@ -168,7 +168,7 @@ class Connections:
                 await before()
             return await self.once(call, repeat=repeat or again)
 
-        request = Request(call.operation, call.repository)
+        request = Request(call.operation, call.repository, call.url)
         return await self.retrying.ask(request, once, final, look, held=held)
 
     async def once(self, call: Call, *, repeat: bool = False) -> Answer:
@@ -184,9 +184,9 @@ class Connections:
         finally:
             if reads_manifest:
                 self.retrying.quotas.answered(registry, call.url)
-        own = self.own(registry, answer.url)
-        self.retrying.heard(call.repository, answer, began, own=own)
-        if own:
+        answer.own = self.own(registry, answer.url)
+        self.retrying.heard(call.repository, answer, began)
+        if answer.own:
             self._pass_on(registry, answer)
         return answer
 
@@ -299,6 +299,8 @@ class Connections:
                     call.operation, endpoint.registry, call.method, url, headers, call.data, repeat=True
                 )
                 self._challenged[endpoint.registry] += 1
+        if sent is not None and response.status < 400 and call.operation is not Operation.PING:
+            self._auth.let_in(call.repository, call.scopes)
         if call.follow and response.status in _REDIRECTS:
             return await self._follow(endpoint.registry, response, url, headers)
         return response, url
@@ -391,8 +393,14 @@ class Connections:
             if record is not None:
                 self._records[response] = record
             return response
-        except MmgraphError:
+        except MmgraphError as error:
             self._count(registry, operation, repeat, -1)
+            if record is not None:
+                record.over(0, error=str(error))
+            raise
+        except asyncio.CancelledError:
+            if record is not None:
+                record.over(0, error="cancelled")
             raise
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             failure = failed(method, url, watch.stalled or error)
@@ -441,5 +449,5 @@ class Connections:
                 )
             return response.status, content, asked_to_wait(response.headers, self._clock.wall())
 
-        status, content, tries = await self.retrying.token(registry, once)
+        status, content, tries = await self.retrying.token(registry, shown(method, url), once)
         return Reply(status, content, tries, last - began)

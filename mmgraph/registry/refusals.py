@@ -81,7 +81,8 @@ def refused(answer: Answer) -> RegistryError:
     )
     error.operation = answer.operation
     error.tries = max(1, answer.tries)
-    error.waits = answer.verdict is Verdict.WAIT
+    # Of a host elsewhere nothing is known at the gate: what was given up there is waited for no more.
+    error.waits = answer.verdict is Verdict.WAIT and (answer.own or not answer.tries)
     error.final = answer.tries > 0 or answer.verdict in (None, Verdict.FINAL)
     return error
 

@@ -6,7 +6,7 @@ what is to be repeated comes as a function, what an answer means from ``policy``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mmgraph.errors import MmgraphError, NetworkError, RegistryError
 from mmgraph.quirks import Quirk
@@ -21,6 +21,7 @@ from mmgraph.registry.failures import (
 from mmgraph.registry.gate import ALL, WRITING, PausedError
 from mmgraph.registry.health import Health
 from mmgraph.registry.policy import (
+    PATIENCE,
     TRIES,
     WRITES,
     Verdict,
@@ -50,13 +51,17 @@ _MANIFESTS: Final = frozenset({Operation.GET_MANIFEST, Operation.HEAD_MANIFEST})
 
 
 class Request:
-    """One request through all its repetitions: how often it was sent, and how long it was told to wait."""
+    """One request through all its repetitions: how often it was sent, and how long it was told to wait.
 
-    __slots__ = ("operation", "repository", "tries", "waited")
+    ``about`` tells it from others of the same operation in the repository, in all the runs of the queue.
+    """
 
-    def __init__(self, operation: Operation, repository: Repository) -> None:
+    __slots__ = ("about", "operation", "repository", "tries", "waited")
+
+    def __init__(self, operation: Operation, repository: Repository, about: str = "") -> None:
         self.operation = operation
         self.repository = repository
+        self.about = about
         self.tries = 0
         self.waited = 0.0
 
@@ -67,15 +72,26 @@ class Request:
 
 
 class _Told:
-    """How long a registry was waited for in one go: ``waited`` since it last answered otherwise, ``until`` then."""
+    """How long a registry was waited for in one go: ``waited`` since it last answered otherwise, ``until`` then.
 
-    __slots__ = ("overlong", "until", "waited")
+    ``began`` is when the last pause did, ``before`` when the one before it was over.
+    """
+
+    __slots__ = ("before", "began", "overlong", "until", "waited")
 
     def __init__(self) -> None:
         self.waited = 0.0
-        self.until = float("-inf")
+        self.until = self.began = self.before = float("-inf")
         self.overlong = False
         """Whether it has asked for more than is ever waited: that is tried once, and no second time."""
+
+
+class _Said(NamedTuple):
+    """An answer that asks to wait: the beginning of a sentence about it, its status and its codes."""
+
+    words: str
+    status: int
+    codes: tuple[str, ...]
 
 
 class Retries:
@@ -90,7 +106,10 @@ class Retries:
         self._gate = gate
         self._overloads: dict[tuple[Registry, str], int] = {}
         """How often in a row a class was told to wait without being told for how long."""
-        self._told: dict[Registry, _Told] = {}
+        self._told: dict[tuple[Registry, str], _Told] = {}
+        """By registry, and whether it or its token service has told: ``ALL``, or ``Operation.TOKEN``."""
+        self._elsewhere: dict[tuple[Operation, Repository, str], float] = {}
+        """The seconds for which requests have waited at hosts that are not the registry's own."""
 
     async def ask(
         self,
@@ -100,19 +119,26 @@ class Retries:
         look: Callable[[bool], Awaitable[None]] | None = None,
         *,
         held: bool = False,
+        patience: float = PATIENCE,
     ) -> Answer:
         """Call ``once`` until its answer is not worth repeating or ``final``; it is told whether it is a repeat.
 
-        Each time under a slot of its own, so that nobody holds one while waiting; ``held``: the caller has it.
+        Each time under a slot of its own, so that nobody holds one while waiting; ``held``: the caller has it,
+        and waits with it for ``patience`` at most where another host than the registry's own asks for that.
         ``look`` finds out what became of a request that may have taken effect, or lost its session; it is told
         whether another try follows, and what it raises is raised from here.
         """
         while True:
             try:
                 answer = await self._under_slot(request, once, held=held)
-            except PausedError:
+            except PausedError as error:
                 if held:
                     raise  # back to the queue, and later again
+                request.waited += error.seconds
+                if request.waited > self._gate.max_wait:  # its token is refused, whatever others get
+                    raise _like(
+                        error, f"{error}, after {request.waited:.0f} that it was waited for"
+                    ) from None
                 continue
             except NetworkError as error:
                 if error.final:
@@ -128,7 +154,9 @@ class Retries:
             answer.tries = request.tries
             verdict = Verdict.FINAL if final(answer) else answer.verdict
             lost = look is not None and verdict is Verdict.SESSION
-            if verdict is Verdict.WAIT:
+            if not answer.own and verdict in (Verdict.AGAIN, Verdict.WAIT):
+                going_on = await self._again_elsewhere(request, answer, patience if held else float("inf"))
+            elif verdict is Verdict.WAIT:
                 going_on = await self.wait(request)
             else:
                 going_on = (lost or verdict is Verdict.AGAIN) and await self.again(request)
@@ -146,8 +174,13 @@ class Retries:
         with await self._gate.acquire(request.registry, write=operation in WRITES, operation=operation):
             return await once(request.tries > 0)
 
-    async def again(self, request: Request, error: NetworkError | None = None) -> bool:
-        """Wait before what failed is tried again; False where it is given up, which ``error`` is told."""
+    async def again(
+        self, request: Request, error: NetworkError | None = None, seconds: float | None = None
+    ) -> bool:
+        """Wait before what failed is tried again; False where it is given up, which ``error`` is told.
+
+        For ``seconds``, by default for as long as chance has it.
+        """
         limit = error.attempts if isinstance(error, LimitedError) else TRIES
         if request.tries >= limit or not self.health.may_repeat(request.repository, request.operation):
             if request.tries >= TRIES:
@@ -157,8 +190,46 @@ class Retries:
             return False
         # Where there is no connection all wait at the gate, which may have been closed meanwhile.
         if not (isinstance(error, NoConnectionError | LimitedError) and self._gate.stopped(request.registry)):
-            await self._clock.sleep(self._chance.uniform(0, delay_bound(request.tries)))
+            await self._clock.sleep(
+                self._chance.uniform(0, delay_bound(request.tries)) if seconds is None else seconds
+            )
         return True
+
+    async def _again_elsewhere(self, request: Request, answer: Answer, patience: float) -> bool:
+        """``again`` after the answer of a host that is not the registry's own: it may ask for longer than that waits.
+
+        The registry is not paused for it; this request waits, for --max-wait in all.
+        """
+        seconds = self.asked_elsewhere(answer, request.repository, request.about)
+        if seconds is None:
+            return await self.again(request)
+        if seconds <= patience:
+            return seconds > 0 and await self.again(request, seconds=seconds)
+        words = f"{answer.shown}: {answer.status}, and asks to wait, for {seconds:.0f} seconds from now"
+        error = PausedError(words, status=answer.status, codes=answer.said.codes)
+        error.seconds = seconds
+        raise error
+
+    def asked_elsewhere(self, answer: Answer, repository: Repository, about: str) -> float | None:
+        """Return for how long a host that is not the registry's own is waited for, as it asks; counts it as waited.
+
+        None where it does not ask, 0 where what ``about`` names has waited for --max-wait already.
+        """
+        if answer.own or answer.verdict not in (Verdict.AGAIN, Verdict.WAIT):
+            return None
+        asked = asked_to_wait(answer.headers, self._clock.wall())
+        if not asked:
+            return None
+        key = (answer.operation, repository, about)
+        waited, longest = self._elsewhere.get(key, 0.0), self._gate.max_wait
+        seconds = max(0.0, min(asked, longest - waited))
+        if seconds < _NEXT_TO_NOTHING:
+            answer.advice = (
+                f"it asks to wait for {asked:.0f} seconds, longer than --max-wait allows ({longest:.0f})"
+            )
+            return 0.0
+        self._elsewhere[key] = waited + seconds
+        return seconds
 
     async def wait(self, request: Request) -> bool:
         """Whether to wait at the gate where everybody waits: bounded by the sum of the pauses, not by tries."""
@@ -177,8 +248,8 @@ class Retries:
 
     # What every answer teaches
 
-    def heard(self, repository: Repository, answer: Answer, began: float, *, own: bool) -> None:
-        """An answer came: let window, pauses and memory learn from it; ``own``: from the registry itself."""
+    def heard(self, repository: Repository, answer: Answer, began: float) -> None:
+        """An answer came: let window, pauses and memory learn from it."""
         registry, operation = repository.registry, answer.operation
         self.health.answered(registry)
         if operation in _MANIFESTS:
@@ -193,15 +264,14 @@ class Retries:
                 self.health.worked(repository, operation)
             self._overloads.pop((registry, ALL), None)
             self._overloads.pop((registry, operation), None)
-            told = self._told.get(registry)
-            if told is not None and own and began >= told.until:
-                told.waited = 0.0
+            if answer.own:
+                self._obliged(registry, ALL, began)
             self._settle(registry, operation, began, overloaded=False)
             return
         self._settle(
             registry, operation, began, overloaded=verdict is Verdict.WAIT or overloaded(answer.status)
         )
-        if own:
+        if answer.own:
             self._pause(registry, answer, began)
 
     def _pause(self, registry: Registry, answer: Answer, began: float) -> None:
@@ -218,33 +288,48 @@ class Retries:
         if not seconds:
             return
         if name == ALL:
-            self._pause_all(
-                registry, answer, seconds, began, told="" if asked is None else f" for {asked:.0f} seconds"
-            )
+            said = _Said(f"{answer.shown}: {answer.status}, and {registry}", answer.status, answer.said.codes)
+            told = "" if asked is None else f" for {asked:.0f} seconds"
+            self._pause_all(registry, ALL, said, seconds, began, told)
         elif seconds <= self._gate.max_wait:
             self._gate.pause(registry, seconds, name)
         else:
             self.quotas.exhausted(registry)
 
-    def _pause_all(self, registry: Registry, answer: Answer, seconds: float, began: float, told: str) -> None:
+    def _obliged(self, registry: Registry, who: str, began: float) -> None:
+        """Whoever may tell to wait has answered otherwise what was sent after the last pause: that was worth it."""
+        told = self._told.get((registry, who))
+        if told is None:
+            return
+        if began >= told.until:
+            told.waited = 0.0
+        elif who == Operation.TOKEN and began >= told.before:
+            # Of several that asked at once one has a token, and another was told to wait before that was heard of.
+            told.waited = min(told.waited, told.until - told.began)
+
+    def _pause_all(
+        self, registry: Registry, who: str, said: _Said, seconds: float, began: float, told: str
+    ) -> None:
         """Let everybody wait for ``--max-wait`` in one go at most; where that was of no use, give the registry up.
 
         Once for all that wait there: a thousand images do not wait one after the other.
         """
         now, longest = self._clock.now(), self._gate.max_wait
-        so_far = self._told.setdefault(registry, _Told())
+        so_far = self._told.setdefault((registry, who), _Told())
         # An answer to what was sent before the pause says nothing of what came of waiting.
         in_vain = began >= so_far.until and (
             longest - so_far.waited < _NEXT_TO_NOTHING or (so_far.overlong and seconds > longest)
         )
         if in_vain:
             after = f", after {so_far.waited:.0f} that it was waited for" if so_far.waited else ""
-            self._close(answer, registry, seconds, f"{told}{after}")
+            self._close(said, registry, seconds, f"{told}{after}")
             return
         so_far.overlong |= seconds > longest
         start = max(now, so_far.until)
         more = min(now + seconds - start, longest - so_far.waited)
         if more > 0:
+            if now >= so_far.until:
+                so_far.before, so_far.began = so_far.until, start
             so_far.waited += more
             so_far.until = start + more
             self._gate.pause(registry, so_far.until - now)
@@ -252,7 +337,9 @@ class Retries:
     def unheard(self, registry: Registry, operation: Operation, error: NetworkError, began: float) -> None:
         """No answer came from the registry itself, or none that could be read."""
         now = self._clock.now()
-        if isinstance(error, ExhaustedError):  # less at once is all that helps, and whether anybody is there is open
+        if isinstance(
+            error, ExhaustedError
+        ):  # less at once is all that helps, and whether anybody is there is open
             self._settle(registry, operation, began, overloaded=True)
             return
         silent = not isinstance(error, NoConnectionError | LimitedError)
@@ -289,16 +376,21 @@ class Retries:
             raise _like(error, str(error))
 
     async def token(
-        self, registry: Registry, once: Callable[[bool], Awaitable[tuple[int, bytes, float | None]]]
+        self,
+        registry: Registry,
+        shown: str,
+        once: Callable[[bool], Awaitable[tuple[int, bytes, float | None]]],
     ) -> tuple[int, bytes, int]:
         """Send a request to a token service until its status is not worth repeating; return it, the body and the tries.
 
         ``once`` tells, too, for how long the service asks to wait: all that its registry is asked for then does, since
-        most of it needs a token. The budget of repeating is the registry's.
+        most of it needs a token. The budget of repeating is the registry's, and so is that of waiting. Raises
+        ``PausedError`` where that takes long, since whoever needs the token holds slots.
         """
-        tries, waited = 0, 0.0
+        tries = 0
         while True:
-            pause = 0.0
+            await self._gate.passed(registry, patience=PATIENCE)
+            asked, began = None, self._clock.now()
             try:
                 status, content, asked = await once(tries > 0)
             except NetworkError as error:
@@ -309,27 +401,30 @@ class Retries:
                     raise
             else:
                 tries += 1
-                passing = classify(Operation.TOKEN, status) in (Verdict.AGAIN, Verdict.WAIT)
-                pause = min(asked or 0.0, self._gate.max_wait - waited)
-                in_vain = bool(asked) and pause <= 0
-                if not passing or in_vain or tries == TRIES or not self.health.may_spend(registry):
+                if classify(Operation.TOKEN, status) not in (Verdict.AGAIN, Verdict.WAIT):
+                    self._obliged(registry, Operation.TOKEN, began)
                     return status, content, tries
-            if pause > 0:
-                waited += pause
-                self._gate.pause(registry, pause)
-                await self._gate.passed(registry)
+                if tries == TRIES or not self.health.may_spend(registry):
+                    return status, content, tries
+            if asked:
+                said = _Said(f"{shown}: {status}, and the token service of {registry}", status, ())
+                told = f" for {asked:.0f} seconds"
+                self._pause_all(registry, Operation.TOKEN, said, asked, began, told)
+                try:
+                    await self._gate.passed(registry, patience=PATIENCE)
+                except PausedError as error:
+                    error.seconds = self._gate.left(registry)
+                    raise
             else:
                 await self._clock.sleep(self._chance.uniform(0, delay_bound(tries)))
 
     def _settle(self, registry: Registry, operation: Operation, began: float, *, overloaded: bool) -> None:
         self._gate.settle(registry, operation, began, overloaded=overloaded)
 
-    def _close(self, answer: Answer, registry: Registry, seconds: float, told: str) -> None:
-        words = (
-            f"{answer.shown}: {answer.status}, and {registry} asks to wait{told}, longer than --max-wait allows"
-            f" ({self._gate.max_wait:.0f})"
-        )
-        error = RegistryError(words, status=answer.status, codes=answer.said.codes)
+    def _close(self, said: _Said, registry: Registry, seconds: float, told: str) -> None:
+        longest = self._gate.max_wait
+        words = f"{said.words} asks to wait{told}, longer than --max-wait allows ({longest:.0f})"
+        error = RegistryError(words, status=said.status, codes=said.codes)
         self._gate.close_for(registry, lambda: _like(error, words), seconds=seconds)
 
 

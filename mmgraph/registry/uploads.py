@@ -84,10 +84,14 @@ class Uploads:
         lost = stream.handed == size and answer.verdict is Verdict.AGAIN and unclear(answer.status)
         if lost and await self._holds(upload.repository, digest, size, held=True):
             return
+        seconds = retrying.asked_elsewhere(answer, upload.repository, digest)
         try:
             await self._committed(upload, answer, digest, size)
         except RegistryError as error:
             retrying.spend(error, upload.repository, Operation.PUT_BLOB)
+            error.seconds = seconds or 0.0
+            if seconds == 0:
+                error.waits, error.final = False, True
             raise
         if stream.handed < size:
             raise ContentError(
@@ -115,7 +119,7 @@ class Uploads:
         async def once(repeat: bool) -> Answer:
             return await self._wire.once(call, repeat=repeat)
 
-        request = Request(Operation.PUT_BLOB, upload.repository)
+        request = Request(Operation.PUT_BLOB, upload.repository, digest)
         try:
             answer = await self._wire.retrying.ask(request, once, look=look, held=True)
             await self._committed(upload, answer, digest, len(body))
@@ -150,7 +154,7 @@ class Uploads:
             if going_on:
                 await self._chunks.holding(upload, size)
 
-        request = Request(Operation.PUT_BLOB, upload.repository)
+        request = Request(Operation.PUT_BLOB, upload.repository, digest)
         try:
             answer = await self._chunks.patiently(request, once, look)
             await self._committed(upload, answer, digest, size)

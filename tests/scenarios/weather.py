@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmgraph.server import Refuse, Rule
 from mmgraph.store import Operation
+from tests.scenarios.reading import OBJECTS, media
+from tests.scenarios.redirects import redirect
 from tests.scenarios.rows import Row
 from tests.scenarios.stage import DESTINATION, LARGE, SOURCE
+from tests.support.hostile import reply
+from tests.support.images import digest
 
 if TYPE_CHECKING:
     from tests.scenarios.stage import Run, Stage
@@ -120,6 +124,32 @@ async def crowd(stage: Stage) -> None:
     stage.specs[-1] = stage.specs[-1].replace(stage.dst.name, other.name)
 
 
+def signed(thing: str, status: int, after: str, count: int | None = 1) -> Any:
+    """Return an arrangement: ``thing`` is read at a signed URL, whose host asks to wait; another blob is not."""
+
+    async def arrange(stage: Stage) -> None:
+        await redirect(thing, "http://cdn.example/x?X-Sig=CANARY-signature")(stage)
+        cdn = await stage.internet.host("cdn.example")
+        cdn.trick(reply(status, b"", ("Retry-After", after)), count=count)
+        content = OBJECTS[thing][0]
+        cdn.trick(reply(200, content, ("Content-Type", media(content))))
+        stage.image(b"calm", repository="calm")
+
+    return arrange
+
+
+def waited_alone(least: float, most: float) -> Callable[[Stage, Run], object]:
+    """Return a check that the signed URL was asked again after so many seconds, and all else was read meanwhile."""
+
+    def check(stage: Stage, run: Run) -> object:
+        first, *_, last = (one.at for one in stage.internet.hosts["cdn.example"].asked)
+        others = [one.at for one in stage.src.asked if one.digest == digest(b"calm")]
+        right = least <= last - first <= most and others and max(others) < first + 5
+        return None if right else [last - first, others, first]
+
+    return check
+
+
 def one_repository(stage: Stage) -> None:
     """One repository answers 500 for ever."""
     for name in ("bad", "good", "fine"):
@@ -170,6 +200,28 @@ PAUSES = (
             check=waited(where, 600.0, 601.0),
         )
         for where in OPERATIONS
+    ),
+    *(
+        Row(
+            60,
+            "429-seconds",
+            f"signed URL of {thing} {status}",
+            signed(thing, status, "40"),
+            again=again,
+            check=waited_alone(40.0, 75.0),
+        )
+        for thing, again in (("blob small", 0), ("blob streamed", 0))
+        for status in (429, 503)
+    ),
+    Row(
+        60,
+        "429-seconds",
+        "signed URL 10^9",
+        signed("blob small", 429, "1000000000", None),
+        end={"app:v1": "blocked", "calm:v1": "copied"},
+        words=("--max-wait",),
+        sessions=1,
+        check=waited_alone(600.0, 640.0),
     ),
     Row(
         60,
