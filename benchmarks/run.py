@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
-LIMIT_SECONDS: Final = 900
+LIMIT_SECONDS: Final = 400
 TURNS: Final = 5
 """How often tools are run beside each other with nothing left to do."""
 

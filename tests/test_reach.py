@@ -98,7 +98,7 @@ def test_warm_walls_are_compared_with_regsync(theirs: float, expected: bool) -> 
 def test_a_byte_read_twice_anywhere_is_missed() -> None:
     """A source that sent a blob more than once to three registries fails the row for all fleets."""
     findings = Findings(date="", machine={}, three=Three(read=102, unique=100, wall=1.0))
-    assert verdicts(findings) == {"source bytes / unique bytes": False}
+    assert {"source bytes / unique bytes": False} == verdicts(findings)
 
 
 def test_start_up_is_no_request() -> None:
