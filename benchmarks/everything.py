@@ -21,10 +21,11 @@ import msgspec
 
 from benchmarks import flow, startup
 from benchmarks.fleet import SHAPES, Fleet
-from benchmarks.reach import Findings, Three, details, publish, rows, table
+from benchmarks.reach import Findings, Secure, Three, details, publish, rows, table
 from benchmarks.run import RESULTS, ROOT, Link, machine, measure, prove, run, say
 from benchmarks.run import table as compared
 from benchmarks.tools import TOOLS
+from tests.support.authority import Authority
 from tests.support.distribution import Distribution, roomy_directory
 
 if TYPE_CHECKING:
@@ -74,6 +75,29 @@ def three(shape: str) -> Three:
         shutil.rmtree(work)
 
 
+def secure(shape: str) -> Secure:
+    """Mirror a fleet between two registries that speak TLS, and prove it."""
+    work = Path(tempfile.mkdtemp(prefix="mmgraph-secure-", dir=roomy_directory()))
+    try:
+        fleet = Fleet(SHAPES[shape], SEED, work / "blobs")
+        fleet.write_distribution_storage(work / "source")
+        authority = Authority(work)
+        certificate, key = authority.files(work, "127.0.0.1")
+        tls = {"http": {"tls": {"certificate": str(certificate), "key": str(key)}}}
+        with (
+            Distribution(work / "source", binary=REGISTRY, settings=tls) as source,
+            Distribution(binary=REGISTRY, settings=tls) as destination,
+        ):
+            specs = work / "specs.json"
+            specs.write_text(fleet.specs(source.address, destination.address))
+            command = [sys.executable, "-m", "mmgraph", "apply", "--ca", str(authority.file), str(specs)]
+            cost = measure(command, work, source, destination)
+            prove(fleet, destination, blobs_only=False)
+        return Secure(fleet.truth().unique_bytes, cost.wall, cost.cpu)
+    finally:
+        shutil.rmtree(work)
+
+
 def _alone(module: str, *arguments: str) -> dict[str, dict[str, float]]:
     """Return what a measure prints that runs in a process of its own, so that its memory is its own."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
@@ -101,6 +125,7 @@ def parts(findings: Findings) -> dict[str, Callable[[], object]]:
         "fleet W": note("link", lambda: _fleet("W", 2, quick, quick, LINK)),
         "fleet M": note("many", lambda: _fleet("M", 1, _tools("magic-mirror"), [])),
         "three registries": note("three", lambda: three("A")),
+        "TLS": note("secure", lambda: secure("A")),
     }
 
 

@@ -31,6 +31,14 @@ class Three(msgspec.Struct, frozen=True):
     wall: float
 
 
+class Secure(msgspec.Struct, frozen=True):
+    """One fleet over TLS at both ends: bytes that were moved, and what that took of mmgraph."""
+
+    unique: int
+    wall: float
+    cpu: float
+
+
 class Findings(msgspec.Struct, kw_only=True):
     """What all benchmarks of one run found; what is None, or empty, was not measured."""
 
@@ -43,6 +51,7 @@ class Findings(msgspec.Struct, kw_only=True):
     many: Result | None = None
     """Fleet M."""
     three: Three | None = None
+    secure: Secure | None = None
     scale: list[dict[str, float]] = []
     flow: Flow | None = None
     startup: dict[str, list[tuple[float, float]]] = {}
@@ -274,6 +283,13 @@ def details(findings: Findings) -> str:
         lines.append(
             f"The link's two relays took {relays:.1f} s of cpu a round of mmgraph's ({turns} more warm runs"
             f" included), mmgraph's cold and warm run {tool:.1f} s."
+        )
+    if findings.secure is not None:
+        tls = findings.secure
+        megabytes = tls.unique / 1e6
+        lines.append(
+            f"Fleet A over TLS at both ends: {tls.wall:.1f} s, {tls.cpu:.1f} s of cpu; one core of mmgraph's moves"
+            f" {megabytes / tls.cpu:.0f} MB/s, in and out."
         )
     if findings.plans:
         counts = sorted(findings.plans)
