@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+
 from mmgraph.cost import Costs
 from mmgraph.graph import Kind, Node
 from mmgraph.plan import Plan
 from tests.support.making import Bench, digest, index, manifest
+from tests.test_properties import LAWS, Setting, planned, plannings
 
 SIZE = 10
 
@@ -76,3 +79,13 @@ def test_what_is_there_costs_nothing() -> None:
     bench.evidence.hold(bench.images[0].spec.destination.repository, digest("layer"), "found by HEAD")
     costs = Costs(bench.plan())
     assert ((SIZE,), (SIZE,)) == (costs.moved, costs.alone)
+
+
+@LAWS
+@given(plannings())
+def test_what_is_alone_is_no_more_than_what_moves(given: Setting) -> None:
+    """Bytes alone of all tags together never exceed what the plan sends, nor those of one tag what moves for it."""
+    plan = planned(given)
+    costs = Costs(plan)
+    assert 0 <= sum(costs.alone) <= plan.bill.uploaded
+    assert [] == [pair for pair in zip(costs.alone, costs.moved, strict=True) if not 0 <= pair[0] <= pair[1]]

@@ -121,7 +121,8 @@ def plannings(draw: st.DrawFn) -> Setting:
     images = []
     for number, (target, tag, root) in enumerate(targets):
         repository, digest = places[target], roots[root]
-        source = Reference(Repository(Registry(f"source{number % 2}.example"), f"r{number % 3}"), f"t{root}")
+        place = Repository(Registry(f"source{number % 2}.example"), f"r{number % 3}")
+        source = Reference(place, f"t{root}", None if tag else digest)
         goal = Reference(repository, tag, None if tag else digest)
         images.append(Image(CopySpec(source, goal), digest, digest))
         old = draw(st.sampled_from([None, digest, roots[0]])) if tag else None

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import characters, sampled_from, text
 from msgspec.structs import replace
 
+from mmgraph.closure import Unread
+from mmgraph.evidence import Evidence
 from mmgraph.names import Registry
-from mmgraph.plan import Plan
+from mmgraph.plan import Plan, Planner
 from mmgraph.report.markdown import LIMIT, code, plan_markdown
 from tests.golden import expected
-from tests.golden.example import HOSTILE, example
+from tests.golden.example import HOSTILE, example, spec
 from tests.support.making import Bench, manifest
+
+SPAN = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +87,21 @@ def test_large_changes_come_first() -> None:
 def test_hostile_text_stays_in_its_code_span(plan: Plan) -> None:
     """No foreign word is HTML, a link, a mention or a new cell outside of a code span."""
     text = plan_markdown(plan)
-    outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", text)
+    outside = SPAN.sub("", text)
     assert HOSTILE not in text
     assert [] == re.findall(r"<(?!/?details>|/?summary>|br>)|@|https?:|!\[", outside)
+
+
+@given(text(characters() | sampled_from("`|<>\\@\n&")))
+@settings(max_examples=200)
+def test_no_text_leaves_its_code_span(cause: str) -> None:
+    """Whatever a registry says, the comment has the rows that it has of others, and nothing of it outside of spans."""
+    outsides = []
+    for each in ("denied", f"denied {cause}"):
+        planner = Planner(Evidence(), {})
+        planner.fail(Unread(spec("app:2", "mirror.example.com/app:2"), each))
+        outsides.append(SPAN.sub("", plan_markdown(planner.finish())))
+    assert outsides[0] == outsides[1]
 
 
 @pytest.mark.parametrize(
