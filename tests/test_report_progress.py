@@ -225,6 +225,6 @@ async def test_a_terminal_that_is_gone_stops_nothing(
         progress.begin(plan)
         progress(Notice(None, "x"))
         progress(Notice(None, "y"))
-        await asyncio.wait_for(progress.run(), 5)
+        await asyncio.wait_for(progress.run(), 60)
         failures = stream.failures
     assert 1 == failures

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 SMALL = b"small layer " * 200
 LARGE = bytes(range(256)) * 20_480
 """5 MiB: more than is held whole, so that it is streamed."""
-_PATIENCE = 10
+_PATIENCE = 60.0
 """Real seconds after which a run that jumps over every wait can only be one that waits for ever."""
 SOURCE, DESTINATION = "src.example", "dst.example"
 
