@@ -29,6 +29,7 @@ from mmgraph.events import (
 from mmgraph.names import Reference, Registry, Repository
 from mmgraph.plan import Plan
 from mmgraph.report.events_json import EventLines, kinds, schema
+from tests.golden import expected
 from tests.golden.example import HOSTILE, digest_of, example
 from tests.support.clock import ManualClock
 
@@ -102,6 +103,15 @@ def test_every_line_is_what_the_schema_says(heard: Heard, plan: Plan) -> None:
         validator.validate(line)
     told = {line["event"] for line in heard.documents}
     assert {str(kind.__struct_config__.tag) for kind in kinds()} | {"version", "summary"} == told
+
+
+def test_the_stream_is_as_it_shall_be(heard: Heard, plan: Plan) -> None:
+    """The bytes are pinned; UPDATE_GOLDEN=1 rewrites the file."""
+    for event in ALL:
+        heard.stream(event)
+    heard.stream.end(done(plan))
+    text = "".join(heard.lines)
+    assert expected("events.jsonl", text) == text
 
 
 def test_every_event_is_among_the_examples() -> None:

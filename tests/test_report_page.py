@@ -28,6 +28,7 @@ from mmgraph.names import Registry
 from mmgraph.plan import Planner
 from mmgraph.report.page import SCRIPTS, page
 from mmgraph.report.words import safe
+from tests.golden import expected
 from tests.golden.example import HOSTILE, example, spec
 from tests.support.planned import SCRIPTING, fleet_plan, hostile, with_warnings
 
@@ -120,6 +121,12 @@ def test_it_names_no_other_place() -> None:
     parts = Parts(content.encode())
     assert [] == [values for _, values in parts.elements if {"src", "href", "action", "style"} & set(values)]
     assert not any(name.startswith("on") for _, values in parts.elements for name in values)
+
+
+def test_the_data_is_as_it_shall_be() -> None:
+    """What the page shows of the example is pinned; UPDATE_GOLDEN=1 rewrites the file."""
+    text = json.dumps(Parts(page(example())).data, indent=1) + "\n"
+    assert expected("page.json", text) == text
 
 
 @pytest.mark.parametrize("title", ["mmgraph plan", "{{data}}", SCRIPTING, HOSTILE])

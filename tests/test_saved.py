@@ -19,6 +19,8 @@ from mmgraph.names import Platform, Registry, Repository
 from mmgraph.oci import Document, Index, limit_platforms
 from mmgraph.plan import Plan, Planner
 from mmgraph.saved import is_saved, read, schema, write
+from tests.golden import expected
+from tests.golden.example import example
 from tests.support.making import Bench, digest, index, manifest, spec
 from tests.test_properties import LAWS, Setting, planned, plannings
 
@@ -129,6 +131,12 @@ def test_whose_certificates_were_not_checked_is_kept() -> None:
 def test_writing_is_deterministic() -> None:
     """The same inputs give the same bytes."""
     assert write(everything(), TOOL) == write(everything(), TOOL)
+
+
+def test_the_file_is_as_it_shall_be() -> None:
+    """The bytes are pinned; UPDATE_GOLDEN=1 rewrites the file."""
+    text = write(example(), TOOL).decode()
+    assert expected("plan.json", text) == text
 
 
 def test_what_was_read_is_written_as_it_was() -> None:
