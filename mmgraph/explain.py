@@ -160,9 +160,22 @@ class Explainer:
     # Evidence, in sentences
 
     def _without_node(self, goal: Goal | None) -> str:
+        if goal is not None and (broken := self._plan.broken_by(goal)):
+            return self._forbidden(broken)
         if goal is None or goal.result is Result.FAILED:
-            return "It could not be read what it shall be, so it is not in the graph."
+            return "It cannot be planned, so it is not in the graph."
         return "It was found there under its own digest (HEAD), and what it consists of was not read."
+
+    def _forbidden(self, broken: tuple[Violation, ...]) -> str:
+        if any(each.demand.startswith("only-registries") for each in broken):
+            return "Its name alone says so: neither source nor destination was looked at, so it is not in the graph."
+        if self._plan.offline is not None:
+            return (
+                "What it shall be is known, and what it is, as far as the rule asks; it is not in the graph."
+            )
+        return (
+            "Its source was read and its destination looked at; as a rule forbids it, it is not in the graph."
+        )
 
     def _evidence(self, node: Node, step: Step, landing: Node | None) -> str:
         if step.action is Action.MOUNT:

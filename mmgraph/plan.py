@@ -120,6 +120,10 @@ class Plan(msgspec.Struct, frozen=True):
     offline: Basis | None = None
     """What it rests on where nobody was asked for it: such a plan is to be read, and not to be carried out."""
 
+    def broken_by(self, goal: Goal) -> tuple[Violation, ...]:
+        """The rules that forbid what ``goal`` is about."""
+        return tuple(each for each in self.violations if each.destination == goal.spec.destination)
+
     def count(self, result: Result) -> int:
         """How many specs have that result."""
         return sum(goal.result is result for goal in self.goals)

@@ -111,3 +111,43 @@ def test_a_broken_rule_is_named(plan: str, capsys: pytest.CaptureFixture[str]) -
         next(line for line in told[0].splitlines() if "breaks" in line)[:19],
         [(each["rule"], each["destination"]) for each in found],
     )
+
+
+async def test_what_a_rule_forbids_is_not_called_unknown(tmp_path: Path) -> None:
+    """It was read: the rule is the action, stands once, and the spec is not counted as another that failed."""
+    async with pair() as made:
+        made.make.image("app", b"layer", tags=("1",))
+        command = Command(tmp_path)
+        command.write("specs.json", made.spec("app:1"))
+        await command.run("apply")
+        made.make.image("app", b"newer", tags=("1",))
+        command.write("mmgraph.toml", "[[rule]]\nmay-move = false\n")
+        done = await command.run("explain", "app:1")
+    head, action, evidence = done.out.splitlines()[:3]
+    assert (
+        0,
+        f"tag {made.destination.address}/app:1",
+        "  action:    forbidden: it would move, and a rule of mmgraph.toml says no",
+        "  evidence:  Its source was read and its destination looked at",
+        1,
+        False,
+    ) == (
+        done.code,
+        head,
+        action,
+        evidence[:62],
+        done.out.count("may-move"),
+        "not counted" in done.err,
+    )
+
+
+def test_a_saved_tag_that_a_rule_forbids_says_what_it_would_be_otherwise(
+    plan: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan has what would be done without the rule, and that is not what is done."""
+    Path("mmgraph.toml").write_text('[[rule]]\nonly-registries = ["other.example"]\n')
+    main(["explain", "tool:2", plan])
+    assert [
+        "  action:    forbidden: it would be written to another registry, and a rule of mmgraph.toml says no",
+        "  otherwise: create: the tag is new",
+    ] == capsys.readouterr().out.splitlines()[1:3]

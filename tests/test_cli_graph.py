@@ -43,6 +43,10 @@ def test_the_format_is_that_of_the_file_s_name(plan: str, name: str, start: byte
         (["--out", "x.json", "--collapse"], "--collapse and --all are for pictures"),
         (["--format", "json", "--all"], "--collapse and --all are for pictures"),
         (["--all", "--collapse"], "leave one out"),
+        (
+            ["--out", "x.png"],
+            '--out "x.png": no format ends in ".png": name it .dot, .gv, .json, .svg, .html, or give --format',
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(

@@ -44,7 +44,7 @@ def plan() -> Plan:
             "The tag was looked at (HEAD): there is none of that name. It shall name sha256:c4fb",
         ),
         ("app:latest", "f063a767d8896d61322457f6f7f610aaaf3008f83a8fabb9a70. It shall name sha256:c4fbebf9"),
-        ("gone:1", "It could not be read what it shall be, so it is not in the graph."),
+        ("gone:1", "It cannot be planned, so it is not in the graph."),
         ("library/app@efeb49bce5", "It is there: 1.0 of library/app names it (HEAD)."),
         (
             f"library/app@{digest_of('base linux/amd64')}",

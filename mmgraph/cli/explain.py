@@ -9,6 +9,7 @@ from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, Sp
 
 if TYPE_CHECKING:
     from mmgraph.plan import Plan
+    from mmgraph.specs import CopySpec
 
 
 def explain(
@@ -50,16 +51,20 @@ def explain(
                 made, _looks = await session.compile(
                     chosen, exact=True, require_platforms=selection.require_platforms, rules=rules
                 )
-        _print(made, name, format, look)
-        if failed := made.count(Result.FAILED):
-            verb = "is" if failed == 1 else "are"
-            say(f"{number(failed, 'spec')} of the set cannot be planned, and {verb} not counted here")
+        told = _print(made, name, format, look)
+        # What is explained has been told: of the others somebody must know why they are not counted.
+        failed = {goal.spec for goal in made.goals if goal.result is Result.FAILED}
+        if left := failed - told:
+            verb = "is" if len(left) == 1 else "are"
+            count = number(len(left), "spec" if left == failed else "other spec")
+            say(f"{count} of the set cannot be planned, and {verb} not counted here")
         return DONE
 
     return run(work)
 
 
-def _print(made: "Plan", name: str, form: str, look: Look) -> None:
+def _print(made: "Plan", name: str, form: str, look: Look) -> "set[CopySpec]":
+    """Explain what ``name`` means, and return the specs whose ends that are."""
     import sys
 
     from mmgraph.cli.output import emit, wants_colour, width
@@ -67,13 +72,15 @@ def _print(made: "Plan", name: str, form: str, look: Look) -> None:
     from mmgraph.lookup import find
 
     subjects = find(made, name)
+    told = {subject.goal.spec for subject in subjects if subject.goal is not None}
     explainer = Explainer(made)
     explanations = [explainer.explain(subject) for subject in subjects]
     if form == "json":
         from mmgraph.report.explanation_json import explanation_json
 
         emit(explanation_json(name, explanations).decode())
-        return
+        return told
     from mmgraph.report.explanation import explanation_text
 
     emit(explanation_text(explanations, colour=wants_colour(sys.stdout, look.color), width=width()))
+    return told

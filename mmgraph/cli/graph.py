@@ -12,6 +12,9 @@ from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, Sp
 if TYPE_CHECKING:
     from mmgraph.plan import Plan
 
+_ENDINGS = {".dot": "dot", ".gv": "dot", ".json": "json", ".svg": "svg", ".html": "html"}
+"""The format that the ending of a file's name says."""
+
 
 def graph(
     *specs: SpecsOrPlan,
@@ -98,14 +101,23 @@ def _drawn(made: "Plan", form: str, focus: tuple[str, ...], *, collapse: bool, u
     return drawn.encode()
 
 
+def _is_special(out: Path) -> bool:
+    """Whether it is a pipe or a device, whose name says nothing."""
+    return out.exists() and not out.is_file()
+
+
 def _form(given: str | None, out: Path | None) -> str:
     """The format: as given, or by the name of the file. Raises ``SpecError`` where they contradict each other."""
     from mmgraph.errors import SpecError
     from mmgraph.names import quote
 
-    named = {".svg": "svg", ".json": "json", ".html": "html", ".dot": "dot", ".gv": "dot"}.get(
-        out.suffix if out else ""
-    )
+    ending = out.suffix if out else ""
+    named = _ENDINGS.get(ending)
+    if given is None and named is None and ending and out is not None and not _is_special(out):
+        raise SpecError(
+            f"--out {quote(str(out))}: no format ends in {quote(ending)}: name it {', '.join(_ENDINGS)},"
+            " or give --format"
+        )
     if given is not None and named is not None and given != named:
         raise SpecError(f"--out {quote(str(out))} is the name of {named}, and --format says {given}")
     return given or named or "dot"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from mmgraph.explain import Explanation
     from mmgraph.plan import Goal, Step
+    from mmgraph.rules import Violation
 
 _SHOWN = 5
 """Specs, repositories or documents that are named in one sentence."""
@@ -38,6 +39,19 @@ _MEANINGS = {
     Action.MOVE: "the tag is written anew",
 }
 
+_FORBIDDEN = {
+    "only-registries": "be written to another registry",
+    "may-move": "move",
+    "may-lose-platforms": "lose platforms",
+    "same-digest": "have another digest than its source",
+    "platforms": "lack platforms",
+    "largest": "be too large",
+    "attestations": "lack attestations",
+    "foreign-layers": "have foreign layers",
+    "docker-media-types": "have media types of Docker",
+}
+"""By the key of a rule what it says no to, behind "it would"."""
+
 
 def explanation_text(explanations: Sequence[Explanation], *, colour: bool = False, width: int = 100) -> str:
     """A paragraph for each of the first ``explanations``, and the names of the others."""
@@ -53,7 +67,10 @@ def explanation_text(explanations: Sequence[Explanation], *, colour: bool = Fals
 def _title(each: Explanation) -> str:
     if each.node is not None:
         return f"{each.node.kind} {each.node}"
-    return f"spec {each.goal.spec.destination}" if each.goal else ""
+    if each.goal is None:
+        return ""
+    destination = each.goal.spec.destination
+    return f"{'tag' if destination.tag else 'image'} {destination}"
 
 
 def _lines(each: Explanation, colour: bool, width: int) -> Iterator[str]:
@@ -66,14 +83,19 @@ def _lines(each: Explanation, colour: bool, width: int) -> Iterator[str]:
 
 def _sentences(each: Explanation, colour: bool) -> Iterator[tuple[str, str]]:
     node, step, goal = each.node, each.step, each.goal
-    if goal is not None and goal.result is Result.FAILED:
+    if goal is not None and (broken := _broken_by(each, goal)):
+        yield "action", f"{paint('forbidden', Style.FAILURE, colour)}: {_no(broken)}"
+    elif goal is not None and goal.result is Result.FAILED:
         yield (
             "action",
             f"{paint('failed', Style.FAILURE, colour)}: {safe(goal.cause) or 'no cause was given'}",
         )
     if step is not None and node is not None:
         style = _STYLES.get(step.action, Style.FAINT)
-        yield "action", f"{paint(str(step.action), style, colour)}: {_MEANINGS[step.action]}"
+        yield (
+            ("otherwise" if goal is not None and _broken_by(each, goal) else "action"),
+            f"{paint(str(step.action), style, colour)}: {_MEANINGS[step.action]}",
+        )
         yield "reason", safe(step.reason)
     yield "evidence", safe(each.evidence, _SENTENCES)
     for violation in each.violations:
@@ -94,6 +116,20 @@ def _sentences(each: Explanation, colour: bool) -> Iterator[tuple[str, str]]:
     yield from _of_neighbours(each)
     yield "fails", _if_it_failed(each, step)
     yield "alone", _alone(each)
+
+
+def _broken_by(each: Explanation, goal: Goal) -> list[Violation]:
+    """The rules that forbid what the spec wants."""
+    return [broken for broken in each.violations if broken.destination == goal.spec.destination]
+
+
+def _no(broken: Sequence[Violation]) -> str:
+    """What the rules say no to, in their order, each once."""
+    keys = dict.fromkeys(each.demand.partition(" ")[0] for each in broken)
+    rules = "a rule" if len({each.rule for each in broken}) == 1 else "rules"
+    verb = "says" if rules == "a rule" else "say"
+    deeds = " and ".join(_FORBIDDEN.get(key, "break it") for key in keys)
+    return f"it would {deeds}, and {rules} of mmgraph.toml {verb} no"
 
 
 def _of_goal(goal: Goal) -> Iterator[tuple[str, str]]:
