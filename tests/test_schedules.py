@@ -195,7 +195,7 @@ class World(NamedTuple):
             plain_http=frozenset(self.registries),
             chance=random.Random(1),
             jobs=chance.choice([2, 16, 16]),
-            chunks={each: chance.choice([1_000, 50_000, 1 << 20]) for each in chunked},
+            chunks={each: chance.choice([20_000, 50_000, 1 << 20]) for each in chunked},
             # A program takes real time, in which the clock of the others may jump.
             repositories=Repositories(self.creators, os.environ, SystemClock(), lambda _: None),
         )
