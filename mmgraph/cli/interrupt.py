@@ -1,6 +1,7 @@
 """Signals: SIGINT and SIGTERM once let a run come to an end, twice stop it at once. Knows not what runs."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -43,12 +44,19 @@ class Interrupts:
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
+def _quiet(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop what aiohttp says of connections that nobody closed: of a run that is stopped at once, that is no news."""
+    if os.environ.get("MMGRAPH_DEBUG") or not str(context.get("message")).startswith("Unclosed "):
+        loop.default_exception_handler(context)
+
+
 def run(work: Callable[[Interrupts], Coroutine[Any, Any, int]]) -> int:
     """Run ``work`` on an event loop and return its exit code, or that of an interrupted run."""
 
     async def guarded() -> int:
         task = asyncio.current_task()
         assert task is not None
+        asyncio.get_running_loop().set_exception_handler(_quiet)
         interrupts = Interrupts(task.cancel)
         interrupts.open()
         try:

@@ -123,14 +123,15 @@ class Client:
 
     async def __aexit__(self, *exc: object) -> None:
         unclosed, self._unclosed = self._unclosed, []
-        if unclosed:
-            with suppress(
-                TimeoutError
-            ):  # of all together: a registry that is silent now is so for each of them
-                await within(self._clock, _CANCEL_SECONDS, each(unclosed, self.cancel, _CANCELS))
-        await self.repositories.close()
-        await self._gate.close()
-        await self._wire.__aexit__(*exc)
+        try:
+            if unclosed:
+                # Within a time for all together: a registry that is silent now is so for each of them.
+                with suppress(TimeoutError):
+                    await within(self._clock, _CANCEL_SECONDS, each(unclosed, self.cancel, _CANCELS))
+            await self.repositories.close()
+            await self._gate.close()
+        finally:  # also where somebody interrupts once more
+            await self._wire.__aexit__(*exc)
 
     # Limits
 

@@ -141,11 +141,13 @@ class Connections:
 
     async def __aexit__(self, *exc: object) -> None:
         self._open = False
-        await self._auth.close()
-        await self._watchdog.close()
-        for response in list(self._records):  # of answers that nobody wanted to read
-            self._read(response, 0)
-        await self._sessions.close()
+        try:
+            await self._auth.close()
+            await self._watchdog.close()
+            for response in list(self._records):  # of answers that nobody wanted to read
+                self._read(response, 0)
+        finally:  # also where somebody interrupts once more
+            await self._sessions.close()
 
     async def ask(
         self,

@@ -22,7 +22,7 @@ from mmgraph.registry.resolver import ForbiddenError, GuardedResolver, Lookup, s
 from mmgraph.registry.tls import Tls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from mmgraph.names import Registry
 
@@ -99,6 +99,13 @@ class _Connector(aiohttp.TCPConnector):
             dial.there()
         return connection
 
+    def drop(self) -> Awaitable[None]:
+        """Close everything before this returns; what is to be awaited is the sockets' end.
+
+        ``TCPConnector.close`` does nothing before it is awaited, and to await is what an interrupted run may not do.
+        """
+        return super(aiohttp.TCPConnector, self).close(abort_ssl=True)
+
 
 class Sessions:
     """The sessions of a run; ``close`` ends all connections."""
@@ -165,9 +172,16 @@ class Sessions:
             raise refused(registry, place, error.kind, errand) from None
 
     async def close(self) -> None:
-        """Close all connections."""
-        for session in (*(session for session, _ in self._direct.values()), *self._proxied.values()):
-            await session.close()
+        """Close all connections: at once, where waiting for their ends is cut short."""
+        sessions = (*(session for session, _ in self._direct.values()), *self._proxied.values())
+        try:
+            for session in sessions:
+                await session.close()
+        finally:
+            connectors = [each.connector for each in sessions if isinstance(each.connector, _Connector)]
+            ends = [each.drop() for each in connectors if not each.closed]  # all, before any is waited for
+            for end in ends:
+                await end
 
     def _check_name(self, registry: Registry, place: wire.Origin, errand: Errand) -> None:
         """The proxy resolves, so that names are all there is to judge by."""
