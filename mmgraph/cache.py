@@ -204,15 +204,16 @@ class DiskCache:
         self._warn(f"the manifest cache cannot be written ({error}); going on with what is in it")
 
     def _give_up(self, error: Exception) -> None:
-        self._writable = False
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(sqlite3.Error):
                 connection.close()
         more = ""
         if cachefile.is_damage(error):
-            begun = cachefile.discard(self._path, self._identity)
+            # Where it is only read, others may be writing it, and what looks like damage may be their work.
+            begun = self._writable and cachefile.discard(self._path, self._identity)
             more = "; the next run begins it anew" if begun else "; mmgraph cache clear removes it"
+        self._writable = False
         self._warn(f"the manifest cache cannot be used ({error}); going on without it{more}")
 
 

@@ -54,7 +54,16 @@ def test_a_file_of_an_older_mmgraph_is_counted_trimmed_and_emptied(tmp_path: Pat
     assert [] == on_day(path, 1, 1 << 20, put=manifests(50, 300))
     assert (50, True) == (kept(path, manifests(50, 300)), 0 < kept(path, old) < 300)
     cachefile.clear(path)
-    assert 0 == cachefile.contents(path).manifests
+    with closing(sqlite3.connect(path)) as connection:
+        layouts = [
+            sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE name = 'manifest'")
+        ]
+        modes = connection.execute("PRAGMA auto_vacuum").fetchone()
+    assert (0, [False], (2,)) == (
+        cachefile.contents(path).manifests,
+        ["WITHOUT ROWID" in sql for sql in layouts],
+        modes,
+    )
 
 
 def test_trimming_ends_soon(tmp_path: Path) -> None:
