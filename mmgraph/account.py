@@ -75,6 +75,7 @@ class Account(msgspec.Struct, frozen=True):
     surprises: Sequence[Deviation]
     requests: Mapping[Registry, Mapping[Operation, int]]
     seconds: float
+    """Of carrying out; as ``apply`` tells it, since the run began, so that reading and waiting are in it."""
     traffic: Mapping[Registry, Traffic] = {}
     """Repetitions, pauses and windows: of the client's whole life, so that reading the sources is in them."""
     quirks: Sequence[Learned] = ()

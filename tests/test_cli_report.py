@@ -335,3 +335,13 @@ def test_what_cannot_be_written_is_refused_before_anything_is_done(
     code = main(["apply", "specs.json", *arguments])
     out, err = capsys.readouterr()
     assert (1, "", True) == (code, out, message in err), err
+
+
+async def test_the_time_of_a_run_has_its_reading_in_it(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """A source that answers slowly before anything is copied counts: at least as long as one answer took."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        made.source.faults.add(Rule(Delay(1.0), kind=Operation.GET_MANIFEST, count=1))
+        await recorded(made)
+    report = reported(made)
+    longest = max(spec["seconds"] for spec in report["specs"])
+    assert (True, True) == (report["seconds"] >= 1.0, report["seconds"] > longest)

@@ -107,6 +107,7 @@ def apply(
     from mmgraph.cli.routes import cautioned
     from mmgraph.cli.rules import refuse, rules_for
     from mmgraph.cli.session import open_session
+    from mmgraph.cli.strays import notice_strays
     from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
     from mmgraph.report.text import plan_text
@@ -114,6 +115,7 @@ def apply(
     chosen = _chosen(specs, selection, allow_host, repair=repair)
     records = _records(chosen, kept, dry_run=dry_run)
     rules = rules_for(chosen, selection)
+    notice_strays(chosen, selection, network)
     if (violations := _known(chosen, rules)) and not dry_run:
         return records.broken(refuse(violations), violations)
     heard = _Heard()
@@ -138,7 +140,7 @@ def apply(
                     made, session.client, session.clock, heard, looks, growth, max_failures=max_failures
                 )
                 records.execution, interrupts.drain = execution, execution.drain
-                account = await execution.run()
+                account = records.timed(await execution.run())
                 if compiler is not None and growth is not None:
                     records.plan = made = cautioned(network, compiler.finish())
             records.notes, programs = session.notes, session.programs

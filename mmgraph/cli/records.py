@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TextIO
 
+from msgspec.structs import replace
+
 from mmgraph import __version__
 from mmgraph.account import CONFIRMED, Account, unstarted
 from mmgraph.cli import FAILED
@@ -51,8 +53,10 @@ class Records:
         self._goals = chosen.goals if isinstance(chosen, Plan) else [_open(spec) for spec in chosen]
         self._pins = {goal.spec: goal.source_digest for goal in self._goals}
         self._broken: OSError | None = None
+        self._clock = SystemClock()
+        self._began = self._clock.now()
         self._of_program = form == "jsonl" or any(map(_is_dash, self._files))
-        self.stream = EventLines(self._line, SystemClock(), _TOOL) if form == "jsonl" else None
+        self.stream = EventLines(self._line, self._clock, _TOOL) if form == "jsonl" else None
         self.plan: Plan | None = None
         self.client: Client | None = None
         self.execution: Execution | None = None
@@ -99,9 +103,13 @@ class Records:
         causes = {each.destination: f"the saved plan is stale: it {each.change}" for each in stale}
         return self.close(code, self._unstarted("the saved plan is stale, so nothing was sent", causes))
 
+    def timed(self, account: Account) -> Account:
+        """Return what was carried out as of a run that began before: with its reading, and its waiting for others."""
+        return replace(account, seconds=self._clock.now() - self._began)
+
     def stopped(self) -> None:
         """The run is stopped at once: write what can be told of it."""
-        account = self.execution.account() if self.execution else self._unstarted(_STOPPED)
+        account = self.timed(self.execution.account()) if self.execution else self._unstarted(_STOPPED)
         self.close(FAILED, account)
 
     def close(self, code: int, account: Account | None = None) -> int:
@@ -146,7 +154,10 @@ class Records:
         if self.client is None:
             return Account(ends, 0, 0, 0, 0, (), {}, 0.0)
         client = self.client
-        return Account(ends, 0, 0, 0, 0, (), client.counts(), 0.0, client.traffic(), client.quirks.learned)
+        seconds = self._clock.now() - self._began
+        return Account(
+            ends, 0, 0, 0, 0, (), client.counts(), seconds, client.traffic(), client.quirks.learned
+        )
 
     def _line(self, line: str) -> None:
         if self._broken is None:

@@ -134,7 +134,10 @@ class Report(_Wire, frozen=True, kw_only=True):
     version: Annotated[str, msgspec.Meta(pattern=r"^1\.[0-9]+$")]
     tool: str
     complete: Annotated[bool, _means("Whether every destination is confirmed to name what it shall.")]
-    seconds: Annotated[float, msgspec.Meta(ge=0, description="Of carrying out.")]
+    seconds: Annotated[
+        float,
+        msgspec.Meta(ge=0, description="Since the run began: of reading and waiting, and of carrying out."),
+    ]
     outcomes: Annotated[dict[Outcome, int], _means("How many specs ended so.")]
     specs: Annotated[
         tuple[Spec, ...],
