@@ -91,6 +91,11 @@ class Account(msgspec.Struct, frozen=True):
         """How many specs ended so."""
         return sum(end.outcome == outcome for end in self.ends)
 
+    @property
+    def repaired(self) -> int:
+        """How many of those that moved name what they named before, and have what was missing again."""
+        return sum(end.outcome == Outcome.MOVED and end.goal.repairs for end in self.ends)
+
 
 def unstarted(goals: Iterable[Goal], why: str, causes: Mapping[Reference, str] = {}) -> list[End]:
     """The ends of specs where nothing was carried out, for ``why``; ``causes`` are those of who is at fault."""

@@ -98,6 +98,11 @@ class Goal(msgspec.Struct, frozen=True, omit_defaults=True):
     """The tag, or where the destination has none, the root by its digest; None for a failed spec."""
 
     @property
+    def repairs(self) -> bool:
+        """Whether the destination keeps its name, and is written again since parts of it are missing."""
+        return self.result is Result.MOVE and self.old == self.root
+
+    @property
     def trimmed(self) -> bool:
         """Whether the destination's digest differs from the source's."""
         return self.root != self.source_digest
@@ -127,6 +132,11 @@ class Plan(msgspec.Struct, frozen=True):
     def count(self, result: Result) -> int:
         """How many specs have that result."""
         return sum(goal.result is result for goal in self.goals)
+
+    @property
+    def repairs(self) -> int:
+        """How many of the moves are repairs."""
+        return sum(goal.repairs for goal in self.goals)
 
     @property
     def registries(self) -> frozenset[Registry]:

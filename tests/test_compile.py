@@ -288,6 +288,18 @@ async def test_a_repair_believes_nothing_and_asks_for_everything() -> None:
         assert (expected[0], expected[1], sorted(expected[2])) == (actions, plan.goals[0].result, heads)
 
 
+async def test_a_repair_is_no_move_to_a_rule() -> None:
+    """``may-move = false`` lets a tag be written again that goes on to name what it names."""
+    async with rig() as rigged:
+        image = manifest("config", "layer")
+        await lay(rigged, 0, "a", "1", image)
+        await lay(rigged, 1, "b", "1", image)
+        rigged._storages[1].remove_blob("b", digest("layer"))
+        rules = Rules((Demand(name="rule 1", may_move=False),))
+        plan = await compiled(rigged, wanted(rigged, ("a:1", "b:1")), rules=rules, repair=True)
+    assert (True, (), 1) == (plan.goals[0].repairs, plan.violations, plan.repairs)
+
+
 async def test_a_repair_of_what_is_whole_changes_nothing() -> None:
     """Everything is asked for, nothing is written."""
     async with rig() as rigged:

@@ -185,7 +185,9 @@ def _node(image: _Image) -> str:
     sums = ", ".join(f"{action} {size(count)}" for action, count in image.bytes.items() if count)
     mounts = [f"mount {size(count)} from {place.path}" for place, count in image.mounts.items()]
     was = dict.fromkeys(
-        f"was {goal.old.short}" for goal in image.goals if goal.result is Result.MOVE and goal.old
+        "repaired" if goal.repairs else f"was {goal.old.short}"
+        for goal in image.goals
+        if goal.result is Result.MOVE and goal.old
     )
     changes = dict.fromkeys(
         phrase

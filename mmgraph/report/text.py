@@ -129,10 +129,11 @@ def _missing(plan: Plan, creators: Mapping[Registry, str], unfold: bool, width: 
 
 
 def plan_line(plan: Plan) -> str:
-    """The last line of a plan; its form does not change."""
+    """The last line of a plan; its form does not change, but that repairs are told where there are some."""
     bill = plan.bill
+    repairs = f" {plan.repairs} to repair," if plan.repairs else ""
     return (
-        f"Plan: {plan.count(Result.CREATE)} to copy, {plan.count(Result.MOVE)} to move,"
+        f"Plan: {plan.count(Result.CREATE)} to copy, {plan.count(Result.MOVE) - plan.repairs} to move,{repairs}"
         f" {plan.count(Result.UNCHANGED)} unchanged, {plan.count(Result.FAILED)} failed."
         f" {size(bill.downloaded)} to read, {size(bill.uploaded)} to send;"
         f" deduplication saves {size(bill.saved)} ({percent(bill.saved, bill.missing)} %):"
@@ -222,9 +223,11 @@ class _Printer:
         used = {goal.result for goal in self._plan.goals}
         if any(goal.missing for goal in self._plan.goals):
             used.add(Result.FAILED)
-        return "   ".join(
-            f"{self._mark(result)} {_SYMBOLS[result][2]}" for result in Result if result in used
-        )
+        words = {result: word for result, (_, _, word) in _SYMBOLS.items()}
+        if self._plan.repairs:
+            alone = self._plan.repairs == self._plan.count(Result.MOVE)
+            words[Result.MOVE] = "repair" if alone else "move, or repair"
+        return "   ".join(f"{self._mark(result)} {words[result]}" for result in Result if result in used)
 
     def _failures(self, failed: Sequence[Goal]) -> Iterator[str]:
         yield f"{number(len(failed), 'spec')} cannot be planned:"
@@ -299,7 +302,9 @@ class _Printer:
         goal = entry.goal
         name = paint(entry.name, Style.STRONG, self._colour)
         phrases = []
-        if goal.result is Result.MOVE and goal.old and goal.root:
+        if goal.repairs and goal.root:
+            phrases.append(f"{goal.root.short} repaired")
+        elif goal.result is Result.MOVE and goal.old and goal.root:
             phrases.append(f"{goal.old.short} -> {goal.root.short}")
             phrases += [paint(text, Style.CREATE, self._colour) for text in changes_of("+", goal.gains)]
             phrases += [paint(text, Style.FAILURE, self._colour) for text in changes_of("-", goal.losses)]
