@@ -66,19 +66,26 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["plan", "--nope"], "Unknown option: --nope"),
         (["frobnicate"], 'Unknown command "frobnicate"'),
-        (["plan", "-j", "many"], 'unable to convert "many" into int'),
+        (["plan", "-j", "many"], '-j "many": write a whole number from 1 to 1024'),
         (["plan", "-j", "0"], "-j"),
-        (["plan", "-j", "-"], 'unable to convert "-" into int'),
-        (["plan", "nosuchfile"], "nosuchfile: No such file or directory"),
+        (["plan", "-j", "-"], '-j "-": write a whole number from 1 to 1024'),
+        (["plan", "nosuchfile"], '"nosuchfile": there is no such file'),
         (["plan", "-", "-"], "standard input (-) is named twice"),
-        (["plan", "-C", "nosuchdirectory"], '-C "nosuchdirectory": No such file or directory'),
+        (["plan", "-C", "nosuchdirectory"], '-C "nosuchdirectory": there is no such directory'),
         (["plan", "--nope"], "see mmgraph plan --help"),
         (["auth", "check", "--nope"], "see mmgraph auth check --help"),
         (["frobnicate"], "see mmgraph --help"),
         (["serve", "--listen", "5000"], "is not HOST:PORT"),
         (["serve", "--listen", "127.0.0.1:99999"], "is not HOST:PORT"),
         (["schema", "everything"], "everything"),
-        (["apply", "--max-failures", "0"], "--max-failures"),
+        (["apply", "--max-failures", "0"], '--max-failures "0": write a whole number, 1 or more'),
+        (["plan", "--top", "x"], '--top "x": write a whole number, 1 or more'),
+        (["plan", "--max-wait", "x"], '--max-wait "x": write a number, 0 or more'),
+        (["plan", "--all=x"], '--all "x": write it without a value'),
+        (["diff", "old", "new", "--format", "x"], '--format "x": write text, json or markdown'),
+        (["plan", "--jobs"], "--jobs needs a value: write --jobs N"),
+        (["plan", "-j", "1", "-j", "2"], "-j stands there twice: write it once"),
+        (["completion"], "completion needs the name of a shell"),
     ],
 )
 def test_bad_usage_exits_1(
@@ -144,7 +151,7 @@ def test_a_result_that_cannot_be_written_names_the_file_as_given(tmp_path: Path)
     )
     assert done.stderr.splitlines() == [
         "mmgraph: x.plan: File too large",
-        "mmgraph: nowhere/x.plan: No such file or directory",
+        "mmgraph: nowhere/x.plan: there is no such directory",
         "mmgraph: /dev/full: No space left on device",
         "mmgraph: .: Is a directory",
     ]
@@ -243,7 +250,10 @@ def test_a_login_file_that_is_not_there_is_an_error(
     """One, and not one for every spec."""
     (tmp_path / "specs.json").write_text(line("a:1") + line("b:1"))
     code = main(["apply", str(tmp_path / "specs.json"), "--authfile", "/nosuchfile"])
-    assert (1, "mmgraph: --authfile /nosuchfile: there is no such file\n") == (code, capsys.readouterr().err)
+    assert (1, 'mmgraph: --authfile "/nosuchfile": there is no such file\n') == (
+        code,
+        capsys.readouterr().err,
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,18 +261,34 @@ def test_a_login_file_that_is_not_there_is_an_error(
     [
         ("jobs = 'x'", "jobs"),
         ("[plan]\njobs = 0", "jobs"),
-        ("[plan]\njbs = 3", '"jbs" is not an option of plan: all, anonymous, authfile, '),
-        ("jbs = 3", '"jbs" is not an option that can stand outside a table: anonymous, authfile, '),
-        ("[paln]\njobs = 3", '"paln" is not an option'),
+        ("[plan]\njbs = 3", '"jbs" is not an option of plan: write jobs'),
+        ("jbs = 3", '"jbs" is not an option that can stand outside a table: write jobs'),
+        ("[paln]\njobs = 3", '"paln" is no table of a command: write [plan]'),
         ("plan = 3", "[plan]"),
         ("[registry.'a.example']\nauthfile = 'x'", "cannot be said of a registry"),
         ("[registry.'a.example']\njobs = '3'", 'jobs of "a.example" is a number'),
         ("[registry.'a.example']\njobs = true", 'jobs of "a.example" is a number'),
+        ("jobs = 0", 'mmgraph.toml: jobs is "0": write a whole number from 1 to 1024'),
+        ("jobs = 'x'", 'mmgraph.toml: jobs is "x": write a whole number from 1 to 1024'),
+        ("[plan]\nfrobnicate = 1", "is not an option of plan: mmgraph plan --help lists them"),
+        ("[aply]\nmax-failures = 1", '"aply" is no table of a command: write [apply]'),
+        ("jbs = 3\n[aply]\nx = 1", '"jbs" is not an option'),
+        ("jbs = 3\n[aply]\nx = 1", '"aply" is no table'),
+        (
+            "[registry.'a.example']\nupload-chunk = '8 mb'",
+            'mmgraph.toml: upload-chunk of "a.example" is "8 mb": write bytes, or such as 16MiB',
+        ),
         ("[registry.'a.example']\njobs = 0", "write a whole number up to 1024"),
-        ("[registry.'a.example']\nrequests-per-second = -1", "write a number up to"),
+        (
+            "[registry.'a.example']\nrequests-per-second = -1",
+            'requests-per-second of "a.example" is "-1": write a number up to',
+        ),
         ("[registry.'a.example']\nca = 3", "is a file"),
-        ("[registry.'a.example']\nca = 'none.pem'", "none.pem cannot be read"),
-        ("ca = 'none.pem'", "none.pem cannot be read"),
+        (
+            "[registry.'a.example']\nca = 'none.pem'",
+            'mmgraph.toml: ca of "a.example" is "none.pem": there is no such file',
+        ),
+        ("ca = 'none.pem'", '--ca "none.pem": there is no such file'),
         ("[registry.'a.example']\ntrust-realm = [3]", "is a host, or a list of hosts"),
         ("[registry.'a.example']\ntrust-realm = 'u@h'", "is not a host"),
         ("trust-upload-host = ['a.example']", "write REGISTRY=HOST"),
@@ -270,7 +296,7 @@ def test_a_login_file_that_is_not_there_is_an_error(
         ("[registry.'a.example']\nplain-http = 'yes'", "is true or false"),
         ("[registry.'a/b']\nplain-http = true", "is not a registry"),
         ("[registry]\nplain-http = true", "write tables for registries"),
-        ("jobs =", "is not TOML"),
+        ("jobs =", "mmgraph.toml is not TOML: Invalid value (at"),
     ],
 )
 def test_a_wrong_configuration_is_refused(

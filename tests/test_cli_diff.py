@@ -82,7 +82,7 @@ def test_markdown_is_a_comment(plans: tuple[str, str], capsys: pytest.CaptureFix
     ("arguments", "message"),
     [
         (["-", "-"], "standard input (-) is named twice, and can be read once"),
-        (["old.plan"], "NEW requires an argument"),
+        (["old.plan"], "diff needs two plans or sets of specs: OLD NEW"),
         (["old.plan", "new.plan", "x"], "x"),
         (["old.plan", "new.plan", "--only", "a:1"], "a saved plan is carried out as it is: give --only"),
     ],

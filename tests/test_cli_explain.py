@@ -84,7 +84,7 @@ def test_what_means_nothing_exits_1(
 def test_a_name_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     """Without one there is nothing to explain."""
     code = main(["explain"])
-    assert (1, True) == (code, "NAME requires an argument" in capsys.readouterr().err)
+    assert (1, True) == (code, "explain needs a NAME or a digest" in capsys.readouterr().err)
 
 
 async def test_specs_are_planned_and_explained(tmp_path: Path) -> None:

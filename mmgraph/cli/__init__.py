@@ -5,6 +5,7 @@ Imports nothing that a help page does not need.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import resource
@@ -14,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mmgraph.errors import InternalError, MmgraphError
-from mmgraph.names import without_credentials
+from mmgraph.names import quote, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except CycloptsError as error:
         # Not cyclopts' own exit code for these, which is 2: that one says "changes pending" here.
-        say(without_credentials(str(error).replace("\0", "-")))
+        from mmgraph.cli.misuse import told
+
+        say(without_credentials(told(error)))
         say(f"see {' '.join(['mmgraph', *(error.command_chain or ())])} --help")
         return FAILED
     except Exception as error:
@@ -100,6 +103,12 @@ def _message(error: BaseException) -> str:
     if isinstance(error, MmgraphError):
         return "\n".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, OSError):
+        if (
+            error.errno == errno.ENOENT
+            and error.filename is not None
+            and error.strerror == os.strerror(errno.ENOENT)
+        ):
+            return f"{quote(str(error.filename))}: there is no such file"
         name = f"{error.filename}: " if error.filename is not None else ""
         return without_credentials(f"{name}{error.strerror or error}")
     return f"{type(error).__name__}: {error}"

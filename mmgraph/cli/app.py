@@ -190,7 +190,9 @@ def _everywhere(
         try:
             os.chdir(directory)
         except OSError as error:
-            raise SpecError(f"-C {quote(str(directory))}: {error.strerror}") from None
+            missing = isinstance(error, FileNotFoundError)
+            cause = "there is no such directory" if missing else error.strerror
+            raise SpecError(f"-C {quote(str(directory))}: {cause}") from None
     return app([DASH if argument == "-" else argument for argument in arguments])
 
 

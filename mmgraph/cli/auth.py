@@ -63,9 +63,11 @@ def check(
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit
     from mmgraph.cli.session import Session, open_session
+    from mmgraph.cli.strays import notice_strays
     from mmgraph.errors import MmgraphError
 
     chosen = load_specs(specs, selection)
+    notice_strays(chosen, selection, network)
 
     async def answer(session: Session, row: Row, question: Question) -> None:
         try:

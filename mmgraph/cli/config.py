@@ -4,7 +4,9 @@ Only the file in the current directory is read, not those above it: what a stran
 directory must not be able to switch TLS off.
 """
 
+import difflib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +15,7 @@ from cyclopts.argument import ArgumentCollection
 from cyclopts.config import Dict
 
 from mmgraph.errors import SpecError
-from mmgraph.names import Registry, quote
+from mmgraph.names import Registry, printable, quote, without_credentials
 
 NAME: Final = "mmgraph.toml"
 _LIMIT: Final = 1 << 20
@@ -54,13 +56,14 @@ class File:
         document = read(Path(NAME))
         tables = {name: value for name, value in document.items() if name in _commands(app)}
         loose = {name: value for name, value in document.items() if name not in {*tables, *_NO_OPTIONS}}
-        if unknown := sorted(loose.keys() - _COMMON):
-            raise SpecError(
-                f"{NAME}: {quote(unknown[0])} is not an option that can stand outside a table:"
-                f" {', '.join(sorted(_COMMON))} can"
-            )
-        if wrong := [name for name, table in tables.items() if not isinstance(table, dict)]:
-            raise SpecError(f"{NAME}: {wrong[0]} is a command, so write a table: [{wrong[0]}]")
+        problems = [_not_loose(name, loose[name], _commands(app)) for name in sorted(loose.keys() - _COMMON)]
+        problems += [
+            f"{NAME}: {name} is a command, so write a table: [{name}]"
+            for name, table in tables.items()
+            if not isinstance(table, dict)
+        ]
+        if problems:
+            raise SpecError("\n".join(problems))
         known = {name.lstrip("-") for argument in arguments for name in argument.names}
         options = {name: value for name, value in loose.items() if name in known}
         for key, registries in _of_registries(document.get("registry", {})).items():
@@ -68,9 +71,19 @@ class File:
                 options[key] = [*_list(options.get(key, [])), *registries]
         table = tables.get(commands[0], {})
         if len(commands) == 1 and (unknown := sorted(table.keys() - known)):
-            names = {name[2:] for argument in arguments for name in argument.names if name.startswith("--")}
+            # By the names that a help page shows: some are only what a registry's table becomes.
+            names = [
+                name[2:]
+                for argument in arguments
+                for name in argument.names
+                if name.startswith("--") and argument.show
+            ]
             raise SpecError(
-                f"{NAME}: {quote(unknown[0])} is not an option of {commands[0]}: {', '.join(sorted(names))} are"
+                "\n".join(
+                    f"{NAME}: {quote(name)} is not an option of {commands[0]}"
+                    f"{_near(name, names, f'mmgraph {commands[0]} --help lists them')}"
+                    for name in unknown
+                )
             )
         options |= table
         Dict(options, source=NAME, use_commands_as_keys=False)(app, commands, arguments)
@@ -90,7 +103,28 @@ def read(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise SpecError(f"{path} is nested too deep") from None
     except ValueError as error:  # TOML's, UTF-8's, and that of int() for more digits than it takes
-        raise SpecError(f"{path} is not TOML: {quote(str(error))}") from None
+        raise SpecError(f"{path} is not TOML: {printable(without_credentials(str(error)))}") from None
+
+
+def _not_loose(name: str, value: Any, commands: set[str]) -> str:
+    """Say that ``name`` cannot stand outside a table, and what was meant."""
+    if isinstance(value, dict):
+        near = difflib.get_close_matches(name, sorted(commands | {*_NO_OPTIONS}), n=1)
+        write = f"write [{near[0]}]" if near else f"the commands are {', '.join(sorted(commands))}"
+        return f"{NAME}: {quote(name)} is no table of a command: {write}"
+    near = difflib.get_close_matches(name, sorted(commands), n=1)
+    if near and not difflib.get_close_matches(name, _COMMON, n=1):
+        return f"{NAME}: {quote(name)} is no option: where the command {near[0]} is meant, write a table [{near[0]}]"
+    return (
+        f"{NAME}: {quote(name)} is not an option that can stand outside a table"
+        f"{_near(name, _COMMON, ', '.join(sorted(_COMMON)) + ' can')}"
+    )
+
+
+def _near(name: str, known: Iterable[str], otherwise: str) -> str:
+    """A sentence's end: the nearest of ``known``, or how all are found."""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f": write {near[0]}" if near else f": {otherwise}"
 
 
 def _commands(app: App) -> set[str]:

@@ -36,12 +36,14 @@ def explain(
     from mmgraph.cli.output import say
     from mmgraph.cli.rules import rules_for
     from mmgraph.cli.session import open_session
+    from mmgraph.cli.strays import notice_strays
     from mmgraph.compliance import judged
     from mmgraph.plan import Plan, Result
     from mmgraph.report.words import number
 
     chosen = load(specs, selection)
     rules = rules_for(chosen, selection)
+    notice_strays(chosen, selection, network)
 
     async def work(_: Interrupts) -> int:
         if isinstance(chosen, Plan):

@@ -52,6 +52,7 @@ def graph(
     from mmgraph.cli.output import emit, write
     from mmgraph.cli.planned import planned
     from mmgraph.cli.rules import complain, rules_for
+    from mmgraph.cli.strays import notice_strays
     from mmgraph.errors import SpecError
     from mmgraph.plan import Result
 
@@ -66,6 +67,7 @@ def graph(
     if offline:
         check_offline(chosen, network, repair=False, saved=False)
     rules = rules_for(chosen, selection)
+    notice_strays(chosen, selection, network)
 
     async def work(_: Interrupts) -> int:
         made, _notes = await planned(chosen, selection, network, look, rules, offline=offline)

@@ -60,6 +60,8 @@ def write(path: Path, content: bytes, *, private: bool = False) -> None:
         return
     try:
         _replace(path, content, private)
+    except FileNotFoundError as error:
+        raise OSError(error.errno, "there is no such directory", str(path)) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
 

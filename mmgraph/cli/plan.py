@@ -65,6 +65,7 @@ def plan(
     from mmgraph.cli.output import emit, say, write
     from mmgraph.cli.planned import planned
     from mmgraph.cli.rules import complain, rules_for
+    from mmgraph.cli.strays import notice_strays
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
 
@@ -75,8 +76,8 @@ def plan(
         check_offline(chosen, network, repair=repair, saved=out is not None)
     if top is not None and (all or format not in ("text", "github")):
         raise SpecError("--top is for text, and in the place of --all: leave one out")
-
     rules = rules_for(chosen, selection)
+    notice_strays(chosen, selection, network)
 
     async def work(_: Interrupts) -> int:
         made, notes = await planned(

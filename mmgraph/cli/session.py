@@ -20,7 +20,7 @@ from mmgraph.compile import Compiler
 from mmgraph.errors import RegistryError, SpecError
 from mmgraph.events import Event, Finished, Notice, Outcome, Reporter
 from mmgraph.memory import Noting
-from mmgraph.names import Registry
+from mmgraph.names import Registry, quote
 from mmgraph.plan import Plan
 from mmgraph.quirks import Quirk, Quirks
 from mmgraph.recall import Recall
@@ -160,7 +160,7 @@ async def open_session(
     ``stream`` hears all events too; then progress is shown in lines.
     """
     if network.authfile is not None and not network.authfile.exists():  # a pipe will do
-        raise SpecError(f"--authfile {network.authfile}: there is no such file")
+        raise SpecError(f"--authfile {quote(str(network.authfile))}: there is no such file")
     creators = commands()
     limit = limit_of(network.cache_limit)
     clock = SystemClock()

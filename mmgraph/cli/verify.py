@@ -29,10 +29,12 @@ def verify(
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, write
     from mmgraph.cli.session import open_session
+    from mmgraph.cli.strays import notice_strays
     from mmgraph.report.verdict import verdict_specs, verdict_text
     from mmgraph.verify import Level, Verifier
 
     chosen = load_specs(specs, selection)
+    notice_strays(chosen, selection, network)
 
     async def work(_: Interrupts) -> int:
         async with open_session(network, look.color) as session:
