@@ -71,11 +71,13 @@ class Graph:
     def join(self, first: Node, then: Node, edge: Edge) -> None:
         """Let ``then`` come after ``first``. A need outranks a mount where both are asked for."""
         # Needs are nearly all of the edges, and an attribute would cost each of them 170 bytes.
-        if edge is Edge.NEED:
-            self._digraph.add_edge(first, then)
+        if not self._digraph.has_edge(first, then):
+            if edge is Edge.NEED:
+                self._digraph.add_edge(first, then)
+            else:
+                self._digraph.add_edge(first, then, mount=True)
+        elif edge is Edge.NEED:
             self._digraph.edges[first, then].clear()
-        elif not self._digraph.has_edge(first, then):
-            self._digraph.add_edge(first, then, mount=True)
 
     def before(self, node: Node) -> Iterator[tuple[Node, Edge]]:
         """The nodes that ``node`` comes directly after, in the order in which the edges entered."""

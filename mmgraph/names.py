@@ -89,14 +89,7 @@ class Digest(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the digest that ``text`` spells, or raise ``SpecError``."""
-        algorithm, colon, value = text.partition(":")
-        length = _HEX_LENGTH.get(algorithm)
-        if not colon:
-            raise SpecError(f"{quote(text)} is not a digest: write sha256: and 64 hex digits")
-        if length is None:
-            raise SpecError(f"{quote(text)} is not a digest that can be verified: use sha256 or sha512")
-        if len(value) != length or not _HEX.fullmatch(value):
-            raise SpecError(f"{quote(text)} is not a digest: {algorithm}: and {length} lower-case hex digits")
+        _check_digest(text)
         return cls(text)
 
     @property
@@ -134,6 +127,19 @@ class Registry(str):
             # "MIRROR/app" is an image on a host, "mirror/app" one on Docker Hub: the host's case must stay.
             text = text.upper()
         return cls(HUB if text in _HUB_ALIASES else text)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _check_digest(text: str) -> None:
+    """Raise ``SpecError`` where ``text`` is no digest; what many images share is spelled out by each of them."""
+    algorithm, colon, value = text.partition(":")
+    length = _HEX_LENGTH.get(algorithm)
+    if not colon:
+        raise SpecError(f"{quote(text)} is not a digest: write sha256: and 64 hex digits")
+    if length is None:
+        raise SpecError(f"{quote(text)} is not a digest that can be verified: use sha256 or sha512")
+    if len(value) != length or not _HEX.fullmatch(value):
+        raise SpecError(f"{quote(text)} is not a digest: {algorithm}: and {length} lower-case hex digits")
 
 
 class Repository(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):

@@ -440,7 +440,7 @@ def _descriptor(value: object, where: str) -> Descriptor:
         raise ContentError(f"{where} has no mediaType")
     if type(size) is not int or not 0 <= size <= _SIZE_LIMIT:
         raise ContentError(f"{where} has no size from 0 to {_SIZE_LIMIT}")
-    if not isinstance(urls, list | None) or not all(isinstance(url, str) for url in urls or ()):
+    if urls is not None and not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
         raise ContentError(f"the urls of {where} are not a list of strings")
     try:
         digest = Digest.parse(_text(fields, "digest"))

@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from mmgraph.bill import Bill
+from mmgraph.collector import uncollected
 from mmgraph.errors import ContentError, InternalError, SpecError
 from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Platform, Reference, Registry, Repository, printable, quote
@@ -38,9 +38,7 @@ _BRACKETS_LIMIT: Final = 2 * _COUNT_LIMIT
 _COMMAS_LIMIT: Final = 8 * _COUNT_LIMIT
 """Counted before anything is decoded: a decoded part has up to forty times the bytes that it has in the file."""
 _BEGINNING: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"mmgraph-plan"')
-
 _FOREIGN: Final = re.compile("[^\x00-\x7e]")
-
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
 
@@ -164,6 +162,7 @@ class _Head(msgspec.Struct):
     version: int = 0
 
 
+@uncollected()
 def write(plan: Plan, tool: str) -> bytes:
     """Return the file's content; ``tool`` is the name and version of the program that made the plan.
 
@@ -212,6 +211,7 @@ def is_saved(raw: bytes) -> bool:
         return False
 
 
+@uncollected()
 def read(raw: bytes) -> Plan:
     """Return the plan that ``write`` wrote. Raises ``SpecError`` that says where it is wrong, and what is."""
     if len(raw) > SIZE_LIMIT:
@@ -385,7 +385,7 @@ class _Reader:
         unchecked = _each("$.uncheckedCertificates", named, saved.unchecked_certificates)
         if unchecked != sorted(set(unchecked)):
             _refuse("$.uncheckedCertificates", "they are not sorted and distinct")
-        plan = replace(plan, unchecked=tuple(unchecked))
+        plan = msgspec.structs.replace(plan, unchecked=tuple(unchecked))
         soundness = Soundness(plan)
         _each("$.nodes", soundness.check_node, self._nodes)
         _each("$.specs", soundness.check_goal, goals)

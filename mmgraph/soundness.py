@@ -59,8 +59,9 @@ class Soundness:
             raise SpecError(f"only a tag names something, and it is a {node.kind}")
         if (step.mount_from is not None) != (step.action is Action.MOUNT):
             raise SpecError("a place to mount from belongs to a mount, and to nothing else")
-        needs = {first for first, edge in self._graph.before(node) if edge is Edge.NEED}
-        after = {first for first, edge in self._graph.before(node) if edge is Edge.MOUNT}
+        needs, after = set[Node](), set[Node]()
+        for first, edge in self._graph.before(node):
+            (needs if edge is Edge.NEED else after).add(first)
         if after and step.action is not Action.MOUNT:
             raise SpecError(f"a mount edge leads to it, and it is to be {step.action}")
         if node.kind is Kind.TAG:
@@ -69,9 +70,12 @@ class Soundness:
             self._blob(node, step, needs, after)
         else:
             self._document(node, step, needs)
-        used = any(edge is Edge.NEED for _, edge in self._graph.after(node))
-        if not used and node not in self._ends:
-            raise SpecError("nothing needs it, and it is no spec's end")
+        if node not in self._ends:
+            for _, edge in self._graph.after(node):
+                if edge is Edge.NEED:
+                    break
+            else:
+                raise SpecError("nothing needs it, and it is no spec's end")
 
     def _tag(self, node: Node, step: Step, needs: set[Node]) -> None:
         if step.target is None:

@@ -31,6 +31,7 @@ LAYERS: Final = {
     "errors": _room(0),
     "names": _room(0, "errors"),
     "clock": _room(0),
+    "collector": _room(0),
     "tasks": _room(1),
     "flights": _room(0),
     "oci": _room(1),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mmgraph.collector import uncollected
 from mmgraph.registry.watch import (
     ANSWER,
     COMMIT,
@@ -132,3 +134,32 @@ async def test_one_task_for_all(dog: Watchdog, clock: ManualClock) -> None:
     for watch in watches:
         watch.close()
     assert (1, 1000) == (added, sum(len(peer.ended) for peer in peers))
+
+
+async def test_an_exchange_that_is_over_holds_nothing(clock: ManualClock) -> None:
+    """What its ends lead to is free at once: a blob's bytes hung on it until the collector came."""
+
+    class Exchange:
+        def __init__(self, dog: Watchdog) -> None:
+            self.watch = dog.watch(CONNECT, self.end)
+            self.watch.linked = self.linked
+            self.watch.progress = self.progress
+
+        def end(self, error: StalledError) -> None:
+            raise error
+
+        def linked(self) -> bool:
+            return True
+
+        def progress(self) -> int:
+            return 0
+
+    dog = Watchdog(clock)
+    with uncollected():
+        exchange = Exchange(dog)
+        kept = weakref.ref(exchange)
+        exchange.watch.close()
+        del exchange
+        gone = kept() is None
+    await dog.close()
+    assert gone

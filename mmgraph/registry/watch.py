@@ -101,7 +101,10 @@ class Watch:
     def close(self) -> None:
         """The exchange is over."""
         self._since = None
+        # Both lead back here: each exchange would be a cycle, and its task keep the bytes that it has read.
+        self.linked, self._end = None, _nothing
         self._close(self)
+        self.progress = None
 
     def look(self, now: float) -> None:
         """End the exchange where the peer has been waited for too long."""
@@ -124,6 +127,10 @@ class Watch:
         if text:
             self.stalled = StalledError(text, phase)
             self._end(self.stalled)
+
+
+def _nothing(_: StalledError) -> None:
+    """What ends an exchange that is over."""
 
 
 class Watchdog:

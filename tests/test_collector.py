@@ -1,0 +1,34 @@
+"""The garbage collector, out of the way and back again."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from mmgraph.collector import uncollected
+
+
+def test_it_is_off_meanwhile_and_on_again() -> None:
+    """Within it does not run, after it does."""
+    with uncollected():
+        within = gc.isenabled()
+    assert (False, True) == (within, gc.isenabled())
+
+
+def test_it_is_on_again_after_an_exception() -> None:
+    """A plan that is refused leaves the process as it was."""
+    with pytest.raises(ValueError, match="x"), uncollected():
+        raise ValueError("x")
+    assert gc.isenabled()
+
+
+def test_what_was_off_stays_off() -> None:
+    """Whoever has switched it off has a reason."""
+    gc.disable()
+    try:
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
