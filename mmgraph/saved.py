@@ -19,7 +19,7 @@ from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Platform, Reference, Registry, Repository, printable, quote
 from mmgraph.oci import Document, parse
 from mmgraph.plan import Action, Goal, Plan, Result, Step
-from mmgraph.soundness import Soundness
+from mmgraph.soundness import Soundness, check_bill
 from mmgraph.specs import CopySpec, Origin, read_specs
 from mmgraph.store import Operation
 
@@ -392,6 +392,10 @@ class _Reader:
         _each("$.missingRepositories", soundness.check_missing, plan.missing)
         if list(plan.missing) != sorted(set(plan.missing)):
             _refuse("$.missingRepositories", "they are not sorted and distinct")
+        try:
+            check_bill(plan)
+        except SpecError as error:
+            _refuse("$.bill", str(error))
         return plan
 
     def _specs(self) -> list[CopySpec]:
@@ -485,16 +489,7 @@ class _Reader:
     def _bill(self) -> Bill:
         saved = self._saved.bill
         registries = _each("$.bill.requests", Registry.parse, saved.requests)
-        requests = dict(zip(registries, saved.requests.values(), strict=True))
-        bill = Bill(
-            saved.naive,
-            saved.present,
-            saved.mounted,
-            saved.uploaded,
-            saved.shared,
-            saved.downloaded,
-            requests,
+        counts = dict(zip(registries, saved.requests.values(), strict=True))
+        return Bill(
+            saved.naive, saved.present, saved.mounted, saved.uploaded, saved.shared, saved.downloaded, counts
         )
-        if bill.naive != bill.present + bill.mounted + bill.uploaded + bill.shared:
-            _refuse("$.bill", "its parts do not add up to naive")
-        return bill

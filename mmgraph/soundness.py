@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mmgraph.bill import Bill, Share, Tally
 from mmgraph.errors import ContentError, SpecError
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest
 from mmgraph.oci import Index, limit_platforms
 from mmgraph.plan import Action, Result, is_done
+from mmgraph.store import Operation
 
 if TYPE_CHECKING:
-    from mmgraph.names import Repository
+    from mmgraph.names import Registry, Repository
     from mmgraph.plan import Goal, Plan, Step
 
 _ACTIONS: Final = {
@@ -27,6 +29,11 @@ _RESULTS: Final = {
     Action.UNCHANGED: Result.UNCHANGED,
     Action.CREATE: Result.CREATE,
     Action.MOVE: Result.MOVE,
+}
+_SHARES: Final = {
+    Action.PRESENT: Share.PRESENT,
+    Action.MOUNT: Share.MOUNTED,
+    Action.UPLOAD: Share.UPLOADED,
 }
 
 
@@ -183,3 +190,81 @@ class Soundness:
             raise SpecError(f"its root {root} is not what its platforms limit: {error}") from None
         if (limited.root.digest, limited.missing) != (root, goal.missing):
             raise SpecError(f"its root {root} is not what its platforms limit")
+
+
+def check_bill(plan: Plan) -> None:
+    """Check that the bill is what the steps and goals come to: a reviewer may read nothing else.
+
+    Only chunks are free, since their length is of the run that made the plan; each has a byte at least.
+    """
+    found, expected = plan.bill, bill_of(plan)
+    for name in ("naive", "present", "mounted", "uploaded", "shared", "downloaded"):
+        if getattr(found, name) != getattr(expected, name):
+            raise SpecError(
+                f"{name} is {getattr(found, name)}, and its steps come to {getattr(expected, name)}"
+            )
+    sent: dict[Registry, int] = {}
+    for node, step in plan.steps.items():
+        if step.action is Action.UPLOAD:
+            sent[node.repository.registry] = sent.get(node.repository.registry, 0) + step.size
+    for registry in sorted({*found.requests, *expected.requests}):
+        told, due = found.requests.get(registry, {}), expected.requests.get(registry, {})
+        for operation in Operation:
+            count = told.get(operation, 0)
+            if operation is Operation.PATCH_UPLOAD:
+                if count > sent.get(registry, 0):
+                    raise SpecError(f"{registry} has more chunks than bytes: {count}")
+            elif count != due.get(operation, 0):
+                raise SpecError(
+                    f"{registry} has {count} of {operation}, and its steps come to {due.get(operation, 0)}"
+                )
+
+
+def bill_of(plan: Plan) -> Bill:
+    """Return the bill that follows from a whole plan's steps and goals: all but the chunks."""
+    tally = Tally()
+    counted: set[Node] = set()
+    for goal in plan.goals:
+        for node in () if goal.node is None else plan.graph.needs([goal.node]):
+            if node.kind is Kind.BLOB:
+                step = plan.steps[node]
+                again = node in counted and step.action is not Action.PRESENT
+                tally.share(Share.SHARED if again else _SHARES[step.action], step.size)
+                counted.add(node)
+    _count_looks(plan, tally)
+    read: set[str] = set()
+    probed: set[Registry] = set()
+    for node, step in plan.steps.items():
+        registry = node.repository.registry
+        if step.action in (Action.MOUNT, Action.UPLOAD):
+            tally.request(registry, Operation.POST_UPLOAD)
+        if step.action is Action.UPLOAD:
+            tally.request(registry, Operation.PUT_BLOB)
+            if registry not in probed:
+                probed.add(registry)
+                tally.request(registry, Operation.PROBE)
+            if node.name not in read and step.source is not None:
+                read.add(node.name)
+                tally.download(step.size)
+                tally.request(step.source.registry, Operation.GET_BLOB)
+        elif not is_done(step) and node.kind is not Kind.BLOB and not _rides(plan, node):
+            tally.request(registry, Operation.PUT_MANIFEST)
+    return tally.bill()
+
+
+def _count_looks(plan: Plan, tally: Tally) -> None:
+    """A HEAD for each destination and each distinct source tag, of what has not failed."""
+    sources: set[tuple[Repository, str]] = set()
+    for goal in plan.goals:
+        source, destination = goal.spec.source, goal.spec.destination
+        if goal.result is Result.FAILED:
+            continue
+        tally.request(destination.repository.registry, Operation.HEAD_MANIFEST)
+        if source.digest is None and source.tag and (source.repository, source.tag) not in sources:
+            sources.add((source.repository, source.tag))
+            tally.request(source.repository.registry, Operation.HEAD_MANIFEST)
+
+
+def _rides(plan: Plan, node: Node) -> bool:
+    """Whether a root goes in the PUT of a tag that names it."""
+    return any(then.kind is Kind.TAG and not is_done(plan.steps[then]) for then, _ in plan.graph.after(node))

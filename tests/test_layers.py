@@ -53,7 +53,7 @@ LAYERS: Final = {
     "plan": _room(3, "graph closure evidence bill rules memory"),
     "compile": _room(4, "graph closure evidence discover observe plan rules demands"),
     "compliance": _room(4, "closure evidence observe plan rules demands"),
-    "soundness": _room(4, "graph plan"),
+    "soundness": _room(4, "graph bill plan"),
     "cost": _room(4, "graph plan"),
     "recall": _room(2, "flights"),
     "memory": _room(2),

@@ -19,6 +19,7 @@ from mmgraph.names import Platform, Registry, Repository
 from mmgraph.oci import Document, Index, limit_platforms
 from mmgraph.plan import Plan, Planner
 from mmgraph.saved import is_saved, read, schema, write
+from mmgraph.store import Operation
 from tests.golden import expected
 from tests.golden.example import example
 from tests.support.making import Bench, digest, index, manifest, spec
@@ -337,6 +338,17 @@ def claim_limits(saved: Any) -> None:
     saved["specs"][0] |= {"platforms": ["linux/amd64"], "sourceDigest": "sha256:" + "0" * 64}
 
 
+def spare_all(saved: Any) -> None:
+    """Say that all is there, of a plan that uploads it."""
+    bill = saved["bill"]
+    bill |= {"uploaded": 0, "present": bill["uploaded"], "requests": {}}
+
+
+def request(registry: str, operation: str, count: int) -> Callable[[Any], None]:
+    """Return what lets the bill have so many requests of one kind."""
+    return lambda saved: saved["bill"]["requests"][registry].update({operation: count})
+
+
 UNSOUND = [
     (change("specs.0.dst", "evil.example/a:1"), "none of the specs has a destination in dst.example/a"),
     (change("specs.0.src", "evil.example/a:1"), "none of the specs copies from src.example/a"),
@@ -403,7 +415,18 @@ UNSOUND = [
     (other_bytes, "bytes have the digest"),
     (change("documents.0.raw", "%"), "Invalid base64"),
     (change("documents.0.mediaType", "text/html"), "not a manifest's type"),
-    (change("bill.uploaded", 1), "do not add up"),
+    (change("bill.uploaded", 1), "uploaded is 1, and its steps come to 30"),
+    (spare_all, "present is 30, and its steps come to 0"),
+    (change("bill.naive", 0), "naive is 0, and its steps come to 40"),
+    (change("bill.mounted", 0), "mounted is 0, and its steps come to 10"),
+    (change("bill.shared", 1), "shared is 1, and its steps come to 0"),
+    (change("bill.downloaded", 0), "downloaded is 0, and its steps come to 30"),
+    (change("bill.requests", {}), "dst.example has 0 of HEAD manifest, and its steps come to 2"),
+    (request("dst.example", "PUT blob", 1), "dst.example has 1 of PUT blob, and its steps come to 3"),
+    (request("src.example", "GET blob", 0), "src.example has 0 of GET blob, and its steps come to 3"),
+    (request("dst.example", "GET manifest", 1), "has 1 of GET manifest, and its steps come to 0"),
+    (request("dst.example", "PATCH upload", 31), "dst.example has more chunks than bytes: 31"),
+    (request("src.example", "PATCH upload", 1), "src.example has more chunks than bytes: 1"),
     (change("bill.requests", {"dst.example": {"DELETE manifest": 1}}), "Invalid enum value"),
 ]
 
@@ -415,6 +438,16 @@ def test_what_no_planner_writes_is_refused(spoil: Callable[[Any], None], message
     spoil(saved)
     with pytest.raises(SpecError, match=message):
         read(msgspec.json.encode(without_nothing(saved)))
+
+
+def test_chunks_are_of_who_made_the_plan() -> None:
+    """How long they are is not known to who reads it, so that any number is taken that can be."""
+    saved = json.loads(write(simple(), TOOL))
+    request("dst.example", "PATCH upload", 30)(saved)
+    assert 30 == sum(
+        kinds.get(Operation.PATCH_UPLOAD, 0)
+        for kinds in read(json.dumps(saved).encode()).bill.requests.values()
+    )
 
 
 def limited() -> Any:
