@@ -75,13 +75,17 @@ class Once(Generic[K, T]):
         """Return or raise what ``work`` came to; where all who waited for it have left, it is done anew."""
 
         async def settled() -> tuple[T, None] | tuple[None, Exception]:
+            outcome: tuple[T, None] | tuple[None, Exception]
             try:
-                return await work(), None
+                outcome = await work(), None
             except Exception as error:
-                return None, error
+                outcome = None, error
+            # Before the flight ends: who comes between its end and its passengers' turn would begin another.
+            self._outcomes[key] = outcome
+            return outcome
 
         if key not in self._outcomes:
-            self._outcomes[key] = await self._flights.join(key, settled)
+            await self._flights.join(key, settled)
         result, error = self._outcomes[key]
         if error is not None:
             raise error

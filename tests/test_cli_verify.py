@@ -78,6 +78,7 @@ async def test_the_list_of_what_is_missing_repairs_it(tmp_path: Path) -> None:
         after = await run("verify")
     broken = [json.loads(line)["dst"] for line in (tmp_path / "broken.json").read_text().splitlines()]
     assert (2, 2, True) == (told.code, listed.code, lost in told.out), told.out
+    assert ("", True) == (listed.out, listed.err.startswith("Verified 2 specs: 1 whole, 1 broken.")), listed
     assert [f"{pair.destination.address}/a:v1"] == broken
     assert (0, 0, [lost], 0) == (unaware.code, repaired.code, sent, after.code), repaired.err
 

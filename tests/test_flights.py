@@ -141,3 +141,21 @@ async def test_once_leaves_nothing_behind() -> None:
     left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     work.go.set()
     assert ([], 2) == (left, await once.get("key", work))
+
+
+async def test_once_is_once_for_whoever_comes_when_it_ends() -> None:
+    """Somebody asks at each turn of the loop, so that one does right between the work's end and its passengers'."""
+    once: Once[str, int] = Once()
+    calls: list[int] = []
+
+    async def work() -> int:
+        calls.append(1)
+        await asyncio.sleep(0)
+        return 1
+
+    tasks = []
+    for _ in range(12):
+        tasks.append(asyncio.create_task(once.get("key", work)))
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert [1] == calls

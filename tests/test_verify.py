@@ -104,3 +104,19 @@ async def test_a_source_that_cannot_be_read_is_a_finding_of_its_own() -> None:
         last = verdict_text(found).splitlines()[-1]
         expected = (False, "Verified 1 spec: 0 whole, 1 broken. 0 manifests and 0 blobs asked for.")
         assert expected == (found.whole, last)
+
+
+async def test_what_several_tags_lack_is_told_once() -> None:
+    """With the tags that need it, and what to do about it."""
+    async with rig() as rigged:
+        for server in (0, 1):
+            for tag in ("1", "2"):
+                await lay(rigged, server, tag, manifest(*NAMES))
+        place = rigged.repository(1, "a")
+        rigged._storages[1].remove_blob(place.path, digest("layer"))
+        told = verdict_text(await verdict(rigged, Level.HEAD, "1", "2"))
+        assert [
+            f"{place}@{digest('layer')}: the blob is not there (needed by :1, :2)",
+            "mmgraph apply --repair sends what is missing.",
+            "Verified 2 specs: 0 whole, 2 broken. 1 manifest and 2 blobs asked for.",
+        ] == told.splitlines()

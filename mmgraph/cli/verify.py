@@ -27,10 +27,10 @@ def verify(
     """Ask for every manifest and blob of every closure, and list what is not there."""
     from mmgraph.cli.inputs import load_specs
     from mmgraph.cli.interrupt import Interrupts, run
-    from mmgraph.cli.output import emit, write
+    from mmgraph.cli.output import emit, tell, write
     from mmgraph.cli.session import open_session
     from mmgraph.cli.strays import notice_strays
-    from mmgraph.report.verdict import verdict_specs, verdict_text
+    from mmgraph.report.verdict import verdict_line, verdict_specs, verdict_text
     from mmgraph.verify import Level, Verifier
 
     chosen = load_specs(specs, selection)
@@ -47,6 +47,7 @@ def verify(
             emit(text)
         else:
             write(out, text.encode())
+            tell(f"{verdict_line(verdict)}\n")
         return DONE if verdict.whole else CHANGES
 
     return run(work)
