@@ -78,3 +78,27 @@ async def test_the_soft_limit_is_raised(tmp_path: Path) -> None:
     )
     done = await end(await limited(Command(tmp_path), "-Sn 64; ulimit -Hn 300", "-c", program))
     assert (0, "(300, 300)") == (done.code, done.out.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            OSError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 5999)"),
+            "nothing listens there: check host and port",
+        ),
+        (
+            OSError(
+                "Multiple exceptions: [Errno 111] Connect call failed ('::1', 5999, 0, 0),"
+                " [Errno 111] Connect call failed ('127.0.0.1', 5999)"
+            ),
+            "nothing listens there: check host and port",
+        ),
+        (OSError(errno.EHOSTUNREACH, "Connect call failed ('10.0.0.1', 5999)"), "No route to host"),
+    ],
+)
+def test_no_connection_is_told_in_words(error: OSError, told: str) -> None:
+    """Without asyncio's own, which are a tuple."""
+    key = ConnectionKey("host.example", 5999, False, True, None, None, None)
+    failure = failed("GET", "http://host.example:5999/v2/", aiohttp.ClientConnectorError(key, error))
+    assert f"GET http://host.example:5999/v2/: {told}" == str(failure)

@@ -6,6 +6,7 @@ Owns the translation, once for all that touch a socket. Must not know what is as
 from __future__ import annotations
 
 import errno
+import os
 import re
 import resource
 from typing import Final
@@ -134,8 +135,19 @@ def failed(method: str, url: str, error: BaseException) -> MmgraphError:
         family = wordless if isinstance(error, aiohttp.ServerDisconnectedError) else NetworkError
         return family(f"{where}: the connection was closed before the answer was complete")
     text = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    if isinstance(error, aiohttp.ClientConnectorError):
+        text = _unconnected(error)
     family = NoConnectionError if isinstance(error, aiohttp.ClientConnectorError) else NetworkError
     return family(f"{where}: {wire.escape(text)}")
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    """Why there is no connection, without asyncio's own words, which are "Connect call failed" and a tuple."""
+    of_all = re.findall(r"\[Errno ([0-9]+)\]", str(error.os_error))  # of several addresses, where none would do
+    numbers = [error.os_error.errno] if error.os_error.errno else [int(each) for each in of_all]
+    if errno.ECONNREFUSED in numbers:
+        return "nothing listens there: check host and port"
+    return os.strerror(numbers[0]) if numbers else error.os_error.strerror or type(error).__name__
 
 
 def cause(url: str, error: BaseException) -> BaseException | None:
