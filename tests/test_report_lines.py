@@ -166,3 +166,14 @@ def test_a_reader_who_leaves_stops_nothing(clock: ManualClock, plan: Plan) -> No
     lines(Finished(plan.goals[1].spec.destination, None, Outcome.COPIED))
     lines(Finished(plan.goals[1].spec.destination, None, Outcome.COPIED))
     assert 1 == stream.tries
+
+
+def test_ten_different_notices_are_told(stream: io.StringIO, lines: Lines) -> None:
+    """Also where other kinds have used up theirs, and where they differ in a number; the same one is told once."""
+    with lines:
+        for word in "abcde":
+            lines(Surprise(PLACE, "x", word))
+        for number in (*range(12), 1):
+            lines(Notice(None, f"notice {number}"))
+    expected = [f"notice: notice {number}" for number in range(10)]
+    assert [*expected, "and 3 notices more like these"] == written(stream)[5:]

@@ -228,3 +228,21 @@ async def test_a_terminal_that_is_gone_stops_nothing(
         await asyncio.wait_for(progress.run(), 60)
         failures = stream.failures
     assert 1 == failures
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("GET x: 404; what may be read there is asked for. And more.", "GET x: 404"),
+        ("there is no such tag. Look for it elsewhere", "there is no such tag"),
+        ("x" * 200, f"{'x' * 80}…"),
+    ],
+)
+async def test_a_failure_is_told_in_short(
+    cause: str, told: str, stream: io.StringIO, clock: ManualClock, plan: Plan
+) -> None:
+    """The summary has the whole cause."""
+    with Progress(stream, clock, width=200) as progress:
+        progress(Finished(plan.goals[1].spec.destination, None, Outcome.FAILED, cause))
+    shown = CONTROLS.sub("", stream.getvalue())
+    assert f"! mirror.example.com/library/app:1.1 failed: {told}\n" in shown, shown

@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Self, TextIO
 
+from msgspec.structs import replace
+
 from mmgraph.events import Draining, Event, Finished, Notice, Outcome, Retried, Surprise
 from mmgraph.plan import Plan, Result
 from mmgraph.report.totals import Totals
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 _EARLY, _LATE, _LATE_AFTER = 10.0, 60.0, 300.0
 _KINDS = 5
 """Kinds of retries and surprises that get a line of their own between two totals."""
+_NOTICES = 10
+"""Different notices that get one: they are few, and each tells something else."""
+_SHORT = 80
+_SENTENCE: Final = re.compile(r"[.;] ")
 _VARIABLE: Final = re.compile(r"\b(?:sha\d+:[0-9a-f]+|\d+)\b")
 MARKS: Final = {
     Outcome.COPIED: ("+", Style.CREATE),
@@ -47,6 +53,7 @@ class Lines:
         self._began = self._shown = clock.now()
         self._said = ""
         self._kinds: set[str] = set()
+        self._notices: set[str] = set()
         self._more: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
@@ -102,6 +109,7 @@ class Lines:
         self._shown = now
         self._show_more()
         self._kinds.clear()
+        self._notices.clear()
         self._write(f"[{seconds(now - self._began)}] {self._totals.line(now)}")
 
     def _show_more(self) -> None:
@@ -111,12 +119,17 @@ class Lines:
             self._more.clear()
 
     def _say_once(self, what: str, cause: str, line: str) -> None:
-        """Write ``line``, unless one like it (numbers and digests aside) was, since the last totals."""
-        kind = f"{what} {_VARIABLE.sub('', cause)}"
-        if kind in self._kinds or len(self._kinds) >= _KINDS:
+        """Write ``line``, unless one like it (numbers and digests aside) was, since the last totals.
+
+        A notice is like another where it says the same.
+        """
+        kinds, kind, most = self._kinds, f"{what} {_VARIABLE.sub('', cause)}", _KINDS
+        if what == "notice":
+            kinds, kind, most = self._notices, cause, _NOTICES
+        if kind in kinds or len(kinds) >= most:
             self._more[what] += 1
             return
-        self._kinds.add(kind)
+        kinds.add(kind)
         self._write(line)
 
     def _write(self, line: str) -> None:
@@ -139,6 +152,11 @@ def finished_line(event: Finished, colour: bool = False) -> str:
     if event.outcome in BAD:
         line += f" {event.outcome}: {safe(event.cause)}"
     return line
+
+
+def short_line(event: Finished) -> str:
+    """The same with the first sentence of the cause: where the summary follows, the whole of it is there."""
+    return finished_line(replace(event, cause=safe(_SENTENCE.split(event.cause, maxsplit=1)[0], _SHORT)))
 
 
 def retried_line(event: Retried) -> str:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mmgraph.events import Draining, Event, Finished, Notice, Retried, Surprise
-from mmgraph.report.lines import BAD, draining_line, finished_line, notice_line
+from mmgraph.report.lines import BAD, draining_line, notice_line, short_line
 from mmgraph.report.totals import Flight, Totals
 from mmgraph.report.words import folded, number, seconds, size, wrapped
 
@@ -88,7 +88,7 @@ class Progress:
             if event.outcome in BAD:
                 self._counts["failure"] += 1
                 if self._counts["failure"] <= _FAILURES:
-                    self._print(finished_line(event), "red")
+                    self._print(short_line(event), "red")
         elif isinstance(event, Retried):
             self._counts["retry"] += 1
         elif isinstance(event, Surprise):
