@@ -5,9 +5,10 @@ Above all: nothing is written but what the plan's own specs name, nothing read b
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final
 
-from mmgraph.bill import Bill, Share, Tally
+from mmgraph.bill import Bill
 from mmgraph.errors import ContentError, SpecError
 from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest
@@ -16,7 +17,9 @@ from mmgraph.plan import Action, Result, is_done
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
-    from mmgraph.names import Registry, Repository
+    from collections.abc import Iterator
+
+    from mmgraph.names import Reference, Registry, Repository
     from mmgraph.plan import Goal, Plan, Step
 
 _ACTIONS: Final = {
@@ -29,11 +32,6 @@ _RESULTS: Final = {
     Action.UNCHANGED: Result.UNCHANGED,
     Action.CREATE: Result.CREATE,
     Action.MOVE: Result.MOVE,
-}
-_SHARES: Final = {
-    Action.PRESENT: Share.PRESENT,
-    Action.MOUNT: Share.MOUNTED,
-    Action.UPLOAD: Share.UPLOADED,
 }
 
 
@@ -222,47 +220,65 @@ def check_bill(plan: Plan) -> None:
 
 def bill_of(plan: Plan) -> Bill:
     """Return the bill that follows from a whole plan's steps and goals: all but the chunks."""
-    tally = Tally()
-    counted: set[Node] = set()
+    naive = present = 0
     for goal in plan.goals:
-        for node in () if goal.node is None else plan.graph.needs([goal.node]):
-            if node.kind is Kind.BLOB:
-                step = plan.steps[node]
-                again = node in counted and step.action is not Action.PRESENT
-                tally.share(Share.SHARED if again else _SHARES[step.action], step.size)
-                counted.add(node)
-    _count_looks(plan, tally)
+        for step in () if goal.node is None else _blobs(plan, goal.node):
+            naive += step.size
+            present += step.size if step.action is Action.PRESENT else 0
+    mounted = uploaded = downloaded = 0
+    requests = _looks(plan)
     read: set[str] = set()
-    probed: set[Registry] = set()
     for node, step in plan.steps.items():
-        registry = node.repository.registry
-        if step.action in (Action.MOUNT, Action.UPLOAD):
-            tally.request(registry, Operation.POST_UPLOAD)
-        if step.action is Action.UPLOAD:
-            tally.request(registry, Operation.PUT_BLOB)
-            if registry not in probed:
-                probed.add(registry)
-                tally.request(registry, Operation.PROBE)
+        if is_done(step):
+            continue
+        asked = requests[node.repository.registry]
+        if step.action is Action.MOUNT:
+            mounted += step.size
+            asked[Operation.POST_UPLOAD] += 1
+        elif step.action is Action.UPLOAD:
+            uploaded += step.size
+            asked[Operation.POST_UPLOAD] += 1
+            asked[Operation.PUT_BLOB] += 1
+            asked[Operation.PROBE] = 1
             if node.name not in read and step.source is not None:
                 read.add(node.name)
-                tally.download(step.size)
-                tally.request(step.source.registry, Operation.GET_BLOB)
-        elif not is_done(step) and node.kind is not Kind.BLOB and not _rides(plan, node):
-            tally.request(registry, Operation.PUT_MANIFEST)
-    return tally.bill()
+                downloaded += step.size
+                requests[step.source.registry][Operation.GET_BLOB] += 1
+        elif node.kind is Kind.TAG or not _rides(plan, node):
+            asked[Operation.PUT_MANIFEST] += 1
+    # Each blob that moves does so for one spec, the first that needs it; to all others it is shared.
+    shared = naive - present - mounted - uploaded
+    counts = {registry: dict(kinds) for registry, kinds in requests.items()}
+    return Bill(naive, present, mounted, uploaded, shared, downloaded, counts)
 
 
-def _count_looks(plan: Plan, tally: Tally) -> None:
+def _blobs(plan: Plan, end: Node) -> Iterator[Step]:
+    """The steps of the distinct blobs of a goal's closure."""
+    seen = {end}
+    stack = [end]
+    while stack:
+        for node, edge in plan.graph.before(stack.pop()):
+            if edge is Edge.NEED and node not in seen:
+                seen.add(node)
+                if node.kind is Kind.BLOB:
+                    yield plan.steps[node]
+                else:
+                    stack.append(node)
+
+
+def _looks(plan: Plan) -> defaultdict[Registry, Counter[Operation]]:
     """A HEAD for each destination and each distinct source tag, of what has not failed."""
-    sources: set[tuple[Repository, str]] = set()
+    requests: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
+    sources: set[Reference] = set()
     for goal in plan.goals:
-        source, destination = goal.spec.source, goal.spec.destination
+        source = goal.spec.source
         if goal.result is Result.FAILED:
             continue
-        tally.request(destination.repository.registry, Operation.HEAD_MANIFEST)
-        if source.digest is None and source.tag and (source.repository, source.tag) not in sources:
-            sources.add((source.repository, source.tag))
-            tally.request(source.repository.registry, Operation.HEAD_MANIFEST)
+        requests[goal.spec.destination.repository.registry][Operation.HEAD_MANIFEST] += 1
+        if source.digest is None and source.tag and source not in sources:
+            sources.add(source)
+            requests[source.repository.registry][Operation.HEAD_MANIFEST] += 1
+    return requests
 
 
 def _rides(plan: Plan, node: Node) -> bool:
