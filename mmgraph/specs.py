@@ -37,7 +37,7 @@ _OTHER_NAMES: Final = {
     "platforms": "limitPlatforms",
 }
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_NEAR: Final = 10
+_NEAR: Final = 3
 """Destinations that are suggested."""
 _NEAR_AMONG: Final = 10_000
 """Destinations among which near ones are looked for: it is slow."""
@@ -460,10 +460,8 @@ def near_destinations(destinations: Sequence[Reference], pattern: str) -> str:
     near = difflib.get_close_matches(pattern, names, n=_NEAR, cutoff=0.5)
     full = [text for tail in near for text in names[tail]][:_NEAR]
     if full:
-        return f"; near it are {', '.join(full)}"
-    some = [str(destination) for destination in destinations[:_NEAR]]
-    return (
-        f"; there are {', '.join(some)}{' and others' if len(destinations) > len(some) else ''}"
-        if some
-        else ""
-    )
+        return f"; near it {'is' if len(full) == 1 else 'are'} {', '.join(full)}"
+    if len(destinations) > _NEAR:
+        return f"; there are {len(destinations)} destinations, and mmgraph plan --all lists them"
+    some = ", ".join(map(str, destinations))
+    return f"; there {'is' if len(destinations) == 1 else 'are'} {some}" if some else ""

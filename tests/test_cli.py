@@ -240,7 +240,7 @@ def test_only_that_matches_nothing_is_an_error(tmp_path: Path, capsys: pytest.Ca
     """Each of several globs must match; the message has near destinations as they are written."""
     (tmp_path / "specs.json").write_text(line("a:1"))
     code = main(["apply", str(tmp_path / "specs.json"), "--only", "*/a:1", "--only", "b:*"])
-    expected = 'mmgraph: --only "b:*" matches no destination; there are localhost:1/a:1\n'
+    expected = 'mmgraph: --only "b:*" matches no destination; there is localhost:1/a:1\n'
     assert (1, expected) == (code, capsys.readouterr().err)
 
 

@@ -65,7 +65,7 @@ def test_json_has_an_entry_for_each_node(plan: str, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tol:2", 'no destination is named "tol:2", and it is no digest; near it are dst.example/tool:2'),
+        ("tol:2", 'no destination is named "tol:2", and it is no digest; near it is dst.example/tool:2'),
         ("0123456", 'nothing in the plan is named "0123456"'),
         ("sha256:0", "is too short for a digest"),
         ("user:secret@registry.example/x", 'no destination is named "…@registry.example/x"'),
@@ -151,3 +151,34 @@ def test_a_saved_tag_that_a_rule_forbids_says_what_it_would_be_otherwise(
         "  action:    forbidden: it would be written to another registry, and a rule of mmgraph.toml says no",
         "  otherwise: create: the tag is new",
     ] == capsys.readouterr().out.splitlines()[1:3]
+
+
+def test_a_saved_plan_says_which_it_is(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its file and what made it, above all else."""
+    main(["plan", plan])
+    assert ["Saved plan x.plan, made by test", ""] == capsys.readouterr().out.splitlines()[:2]
+
+
+@pytest.mark.parametrize("command", [["verify"], ["auth", "check"]])
+def test_who_takes_specs_alone_says_how_a_plan_becomes_some(
+    plan: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the name of the file, so that the command can be copied."""
+    code = main([*command, plan])
+    told = (
+        "mmgraph: x.plan is a saved plan, and this takes specs:"
+        " mmgraph plan x.plan --format specs makes specs of it\n"
+    )
+    assert (1, told) == (code, capsys.readouterr().err)
+
+
+def test_an_offline_plan_of_nothing_known_gives_its_advice_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With each spec that it is about; and it claims no requests."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Path("specs.json").write_text('{"src": "a.example/a:1", "dst": "b.example/a:1"}')
+    main(["plan", "--offline"])
+    out = capsys.readouterr().out
+    assert (1, False) == (out.count("run mmgraph plan once online"), "Requests:" in out), out

@@ -59,7 +59,7 @@ def broken() -> Plan:
 @pytest.mark.parametrize(
     ("form", "begins"),
     [
-        ("text", "1 spec cannot be planned"),
+        ("text", "Saved plan x.plan, made by "),
         ("json", '{"format":"mmgraph-plan"'),
         ("markdown", "### mmgraph plan"),
         ("html", "<!doctype html>"),

@@ -57,6 +57,9 @@ async def test_an_offline_plan_is_the_one_that_was_made_online(tmp_path: Path, t
     tags = [[line for line in done.out.splitlines() if line[:1] in "+~="] for done in (online, offline)]
     assert (0, bill(online.out), tags[0]) == (offline.code, bill(offline.out), tags[1]), offline
     assert "Offline: no registry was asked. As known on " in offline.out
+    assert ["Requests: ", "apply would ask: "] == [
+        head for done in (online, offline) for head in ("Requests: ", "apply would ask: ") if head in done.out
+    ]
 
 
 @pytest.mark.parametrize("command", ["plan", "graph"])

@@ -442,8 +442,17 @@ def test_a_destination_on_an_ipv6_host_is_meant_by_its_name() -> None:
     assert matches(Reference.parse("[::1]:5000/app:v1"), "[::1]:5000/app:v1")
 
 
-def test_near_destinations_are_ten_at_most_and_written_in_full() -> None:
-    """So that one can be copied."""
+def test_near_destinations_are_three_at_most_and_written_in_full() -> None:
+    """So that one can be copied, and found in one line."""
     names = [Reference.parse(f"host.example/app:v{number}") for number in range(30)]
     near = near_destinations(names, "ap:v1").removeprefix("; near it are ").split(", ")
-    assert (10, True) == (len(near), all(name.startswith("host.example/app:v") for name in near))
+    assert (3, True) == (len(near), all(name.startswith("host.example/app:v") for name in near))
+
+
+def test_where_no_destination_is_near_it_is_said_how_many_there_are() -> None:
+    """Few are named; of many it is said what lists them."""
+    names = [Reference.parse(f"host.example/app:v{number}") for number in range(30)]
+    assert [
+        "; there is host.example/app:v0",
+        "; there are 30 destinations, and mmgraph plan --all lists them",
+    ] == [near_destinations(names[:count], "zzz") for count in (1, 30)]

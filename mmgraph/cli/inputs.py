@@ -1,6 +1,8 @@
 """What a command works on: specs from files or standard input, or one saved plan. Asks no registry."""
 
+import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Sequence
@@ -12,10 +14,14 @@ from mmgraph.cli.output import DASH, say
 from mmgraph.errors import SpecError
 from mmgraph.names import Registry, quote
 from mmgraph.plan import Plan
+from mmgraph.report.words import safe
 from mmgraph.saved import SIZE_LIMIT, is_saved, read
 from mmgraph.specs import CopySpec, matches, near_destinations, read_specs
 
 DEFAULT: Final = Path("specs.json")
+_TOOL: Final = re.compile(rb'"tool"\s*:\s*("(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])*")')
+_HEAD: Final = 4096
+"""Bytes of a saved plan that say what it is and what made it."""
 
 
 def load(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ...] | Plan:
@@ -48,10 +54,22 @@ def load_specs(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ..
     """As ``load``, for a command that takes no saved plan."""
     loaded = load(names, selection)
     if isinstance(loaded, Plan):
+        file = "standard input" if {*names} <= {DASH, "-"} else names[0]
+        shown = "PLAN" if file == "standard input" else file
         raise SpecError(
-            "this is a saved plan: look at it with mmgraph graph, carry it out with mmgraph apply"
+            f"{file} is a saved plan, and this takes specs: mmgraph plan {shown} --format specs makes specs of it"
         )
     return loaded
+
+
+def saved_by(names: Sequence[str]) -> str:
+    """A sentence for above a saved plan that ``names`` hold: which file it is, and what made it."""
+    if not names or names[0] in {DASH, "-"}:
+        return "Saved plan, from standard input"
+    with Path(names[0]).open("rb") as file:
+        found = _TOOL.search(file.read(_HEAD))
+    tool = f", made by {safe(json.loads(found[1]), 80)}" if found else ""
+    return f"Saved plan {safe(names[0], 400)}{tool}"
 
 
 def refuse_strangers(chosen: Sequence[CopySpec] | Plan, allowed: Sequence[str]) -> None:

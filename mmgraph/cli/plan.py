@@ -12,6 +12,8 @@ from mmgraph.cli.offline import Offline, check_offline, warn_offline
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Repair, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmgraph.plan import Plan
 
 _Out = Annotated[
@@ -102,15 +104,31 @@ def plan(
         if question:
             complain(made)
         else:
+            emit(_above(chosen, specs, format))
             emit(rendered(made, format, look, notes, unfold=all, top=top).decode())
-            if format not in ("text", "github"):
-                complain(made)
-            if format not in NOTED:
-                warn_offline(made)
+            _below(made, format)
         if out and made.violations:
             say(f"{out} is not written: a plan that breaks rules is not saved")
 
     return run(work)
+
+
+def _above(chosen: object, names: "Sequence[str]", form: str) -> str:
+    """Which saved plan it is, for people."""
+    from mmgraph.cli.inputs import saved_by
+    from mmgraph.plan import Plan
+
+    return f"{saved_by(names)}\n\n" if isinstance(chosen, Plan) and form == "text" else ""
+
+
+def _below(made: "Plan", form: str) -> None:
+    """Say on standard error what that format does not say itself."""
+    from mmgraph.cli.rules import complain
+
+    if form not in ("text", "github"):
+        complain(made)
+    if form not in NOTED:
+        warn_offline(made)
 
 
 def _list(made: "Plan", path: Path | None) -> None:

@@ -83,7 +83,9 @@ def _ages(basis: Basis) -> Iterator[str]:
 def _unknown(plan: Plan, basis: Basis) -> Iterator[str]:
     lacking = sum(goal.result is Result.FAILED and UNKNOWN in goal.cause for goal in plan.goals)
     if lacking:
-        yield f"Not known: {number(lacking, 'spec')} cannot be planned, as part of what it takes is {UNKNOWN}."
+        # What to do about it stands with each spec's cause.
+        where = UNKNOWN.partition(":")[0]
+        yield f"Not known: {number(lacking, 'spec')} cannot be planned, as part of what is needed is {where}."
     if basis.names:
         named = listed(basis.names[:_NAMED])
         if len(basis.names) > _NAMED:

@@ -160,7 +160,9 @@ def _requests(plan: Plan, width: int) -> Iterator[str]:
     if rest := sum(sorted(totals.values())[:-_FOLD_REGISTRIES]):
         phrases.append(f"{number(len(totals) - _FOLD_REGISTRIES, 'more registry', 'more registries')} {rest}")
     phrases[-1] += "."
-    yield from wrapped("Requests: ", phrases, width, 2)
+    # Offline no registry has been asked, and what is counted here is what it would take.
+    head = "Requests: " if plan.offline is None else "apply would ask: "
+    yield from wrapped(head, phrases, width, 2)
 
 
 def caption(plan: Plan, shown: Sequence[Goal]) -> list[str]:
@@ -193,7 +195,9 @@ class _Printer:
         told = {violation.destination for violation in self._plan.violations}
         failed = [goal for goal in self._plan.goals if goal.result is Result.FAILED]
         if unread := [goal for goal in failed if goal.spec.destination not in told]:
-            yield list(self._failures(unread))
+            for stale in (True, False):
+                if some := [goal for goal in unread if goal.stale is stale]:
+                    yield list(self._failures(some, stale=stale))
         if self._ranking is not None:
             yield from ranking_blocks(self._ranking, colour=self._colour, width=self._width)
             return
@@ -229,8 +233,9 @@ class _Printer:
             words[Result.MOVE] = "repair" if alone else "move, or repair"
         return "   ".join(f"{self._mark(result)} {words[result]}" for result in Result if result in used)
 
-    def _failures(self, failed: Sequence[Goal]) -> Iterator[str]:
-        yield f"{number(len(failed), 'spec')} cannot be planned:"
+    def _failures(self, failed: Sequence[Goal], *, stale: bool) -> Iterator[str]:
+        why = "left out, as the saved plan is stale" if stale else "cannot be planned"
+        yield f"{number(len(failed), 'spec')} {why}:"
         specs = ((str(goal.spec.source), str(goal.spec.destination), goal.cause) for goal in failed)
         yield from spec_causes(specs, self._mark(Result.FAILED), self._width)
 
