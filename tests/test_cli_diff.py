@@ -78,6 +78,51 @@ def test_markdown_is_a_comment(plans: tuple[str, str], capsys: pytest.CaptureFix
     assert capsys.readouterr().out.startswith("### mmgraph diff\n\nDiff: 0 added, 0 removed, 1 changed")
 
 
+def test_github_is_text_and_a_summary(
+    plans: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What other steps wrote to the summary stays, and the difference follows it as Markdown."""
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    Path("summary.md").write_text("before\n")
+    main(["diff", *plans, "--format", "markdown"])
+    comment = capsys.readouterr().out
+    main(["diff", *plans, "--format", "github"])
+    expected = (f"before\n{comment}", "~ dst.example/a:1")
+    assert expected == (Path("summary.md").read_text(), capsys.readouterr().out[:17])
+
+
+def test_github_elsewhere_is_text(
+    plans: tuple[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside of a job there is no summary to write to."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    main(["diff", *plans])
+    expected = capsys.readouterr().out
+    main(["diff", *plans, "--format", "github"])
+    assert expected == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("demand", "message"),
+    [
+        (
+            "platforms = ['linux/arm64']",
+            "mmgraph: notice: NEW: 1 rule of mmgraph.toml is broken by 1 destination",
+        ),
+        ("largest = 1", "mmgraph: notice: OLD: 1 rule of mmgraph.toml is broken by 1 destination"),
+        ("largest = '1 GB'", ""),
+    ],
+)
+def test_who_breaks_rules_is_compared_with_a_notice(
+    plans: tuple[str, str], demand: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan that could not be carried out is not compared without a word."""
+    Path("mmgraph.toml").write_text(f"[[rule]]\n{demand}\n")
+    code = main(["diff", *plans])
+    notice = capsys.readouterr().err.partition(";")[0].rstrip("\n")
+    assert (0, message) == (code, notice)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from mmgraph.difference import Difference
     from mmgraph.plan import Plan
     from mmgraph.recall import Recall
+    from mmgraph.rules import Rules
     from mmgraph.specs import CopySpec
 
 _SIDE = "A file with copy specs, or a saved plan; - is standard input."
+_FORMATS = (
+    "How the result looks; github is text, with the step's summary in a job of GitHub Actions. The other formats of"
+    " plan draw or list one set, and a difference is none: make them of OLD and of NEW."
+)
 
 
 def diff(
@@ -23,7 +28,7 @@ def diff(
     /,
     *,
     format: Annotated[  # noqa: A002
-        Literal["text", "json", "markdown"], Parameter(help="How the result looks.")
+        Literal["text", "json", "markdown", "github"], Parameter(help=_FORMATS)
     ] = "text",
     detailed_exitcode: Annotated[
         bool, Parameter(negative="", show_default=False, help="Exit 2 where they differ, 0 where not.")
@@ -36,6 +41,7 @@ def diff(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import DASH, say
+    from mmgraph.cli.rules import read_rules
     from mmgraph.cli.session import open_session
     from mmgraph.difference import compare
     from mmgraph.errors import SpecError
@@ -45,6 +51,7 @@ def diff(
 
     if {old, new} <= {DASH, "-"}:
         raise SpecError("standard input (-) is named twice, and can be read once")
+    rules = read_rules()
     sides = [load((name,), selection) for name in (old, new)]
 
     async def work(_: Interrupts) -> int:
@@ -56,6 +63,8 @@ def diff(
                 plans = [await _planned(session, side, selection, recall) for side in sides]
         found = compare(*plans)
         _print(found, format, look)
+        for side, plan in zip(("OLD", "NEW"), plans, strict=True):
+            _notice_broken(side, plan, rules)
         failed = [goal for plan in plans for goal in plan.goals if goal.result is Result.FAILED]
         for line in dict.fromkeys(f"{goal.spec.destination}: {goal.cause}" for goal in failed):
             say(safe(line))
@@ -79,7 +88,18 @@ async def _planned(
     return made
 
 
+def _notice_broken(side: str, plan: "Plan", rules: "Rules") -> None:
+    """Say that a plan breaks rules: it is compared as it is, and could not be carried out."""
+    from mmgraph.cli.output import say
+    from mmgraph.compliance import judged
+    from mmgraph.report.violations import headline
+
+    if violations := judged(plan, rules).violations:
+        say(f"notice: {side}: {headline(violations).rstrip(':')}; it is compared as if there were none")
+
+
 def _print(found: "Difference", form: str, look: Look) -> None:
+    import os
     import sys
 
     from mmgraph.cli.output import emit, wants_colour, width
@@ -93,6 +113,11 @@ def _print(found: "Difference", form: str, look: Look) -> None:
 
         emit(difference_markdown(found))
     else:
+        if form == "github":
+            from mmgraph.cli.formats import summarize
+            from mmgraph.report.difference_markdown import difference_markdown
+
+            summarize(difference_markdown(found), os.environ)
         from mmgraph.report.difference import difference_text
 
         colour = wants_colour(sys.stdout, look.color)

@@ -79,12 +79,16 @@ def _tell_github(made: "Plan", notes: Sequence[str], environ: Mapping[str, str])
     from mmgraph.report.github import plan_annotations
     from mmgraph.report.markdown import plan_markdown
 
+    summarize(plan_markdown(made, notes=notes), environ)
+    return plan_annotations(made) if environ.get("GITHUB_ACTIONS") == "true" else ""
+
+
+def summarize(text: str, environ: Mapping[str, str]) -> None:
+    """Append Markdown to the summary of a step of GitHub Actions, where there is one."""
     summary = environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        path = Path(summary)
-        text = plan_markdown(made, notes=notes).encode()
+        path, added = Path(summary), text.encode()
         written = path.stat().st_size if path.exists() else 0
-        if written + len(text) <= _SUMMARY_LIMIT:  # GitHub drops all of one that is longer
+        if written + len(added) <= _SUMMARY_LIMIT:  # GitHub drops all of one that is longer
             with path.open("ab") as file:
-                file.write(text)
-    return plan_annotations(made) if environ.get("GITHUB_ACTIONS") == "true" else ""
+                file.write(added)
