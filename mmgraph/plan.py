@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,10 @@ from mmgraph.oci import Descriptor, Document, Index, platforms_of
 from mmgraph.rules import Violation
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation
+
+
+STALE: Final = "the saved plan is stale: "
+"""How the cause of a spec begins that a saved plan no longer holds for."""
 
 
 class Action(StrEnum):
@@ -96,6 +101,11 @@ class Goal(msgspec.Struct, frozen=True, omit_defaults=True):
     """Platforms that the move adds and takes away, where both ends are indexes."""
     node: Node | None = None
     """The tag, or where the destination has none, the root by its digest; None for a failed spec."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether it fails since the saved plan no longer holds for it."""
+        return self.result is Result.FAILED and self.cause.startswith(STALE)
 
     @property
     def repairs(self) -> bool:

@@ -15,7 +15,7 @@ from mmgraph.errors import MmgraphError
 from mmgraph.evidence import Look
 from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Reference, Registry, Repository
-from mmgraph.plan import Action, Goal, Plan, Result, Step, is_done
+from mmgraph.plan import STALE, Action, Goal, Plan, Result, Step, is_done
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def skip(plan: Plan, stale: Sequence[Stale]) -> Plan:
     """
     if not stale:
         return plan
-    causes = {each.destination: f"the saved plan is stale: it {each.change}" for each in stale}
+    causes = {each.destination: f"{STALE}it {each.change}" for each in stale}
     goals = tuple(
         Goal(goal.spec, Result.FAILED, cause) if (cause := causes.get(goal.spec.destination)) else goal
         for goal in plan.goals

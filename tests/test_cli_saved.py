@@ -33,13 +33,15 @@ async def test_skipping_what_is_stale_does_the_rest(tmp_path: Path, tiny_fleet: 
     async with mirror(tmp_path, tiny_fleet) as made:
         await made.run("plan", "--out", "mirror.plan")
         other = await move(made)
-        done = await made.run("apply", "mirror.plan", "--skip-stale")
+        done = await made.run("apply", "mirror.plan", "--skip-stale", "-v")
         found = await walk(made.destination.address, list(tiny_fleet.tags))
         again = await made.run("apply", "mirror.plan", "--skip-stale")
     expected = {**tiny_fleet.closures(), MOVED: {**tiny_fleet.closures()[MOVED]}}
     assert other == found[MOVED].pop("v1")[0]
     del expected[MOVED]["v1"]
     assert expected == found
+    count = f"{made.tags - 1} tags to write, 1 for which the saved plan is stale, "
+    assert (True, False) == (count in done.err, "cannot be planned" in done.err), done.err
     cause = f"the saved plan is stale: it named nothing, and names {other} now"
     assert (1, True, True) == (done.code, f"Copied {made.tags - 1}," in done.out, "1 spec failed" in done.out)
     assert cause in " ".join(done.out.split()), done.out
@@ -55,6 +57,7 @@ async def test_a_dry_run_without_what_is_stale(tmp_path: Path, tiny_fleet: Fleet
         done = await made.run("apply", "mirror.plan", "--skip-stale", "-n")
         sent = made.sent()
     last = done.out.splitlines()[-1]
+    assert done.out.startswith("1 spec left out, as the saved plan is stale:\n"), done.out
     assert (1, 0, f"Plan: {made.tags - 1} to copy, 0 to move, 0 unchanged, 1 failed.") == (
         done.code,
         sent,

@@ -6,11 +6,13 @@ import asyncio
 import io
 
 import pytest
+from msgspec.structs import replace
 
 from mmgraph.events import Draining, Finished, Notice, Outcome, Read, Retried, Surprise
 from mmgraph.names import Registry, Repository
-from mmgraph.plan import Plan
+from mmgraph.plan import Plan, Result
 from mmgraph.report.lines import Lines
+from mmgraph.rules import Violation
 from tests.golden.example import HOSTILE, digest_of, example
 from tests.support.clock import ManualClock
 
@@ -177,3 +179,11 @@ def test_ten_different_notices_are_told(stream: io.StringIO, lines: Lines) -> No
             lines(Notice(None, f"notice {number}"))
     expected = [f"notice: notice {number}" for number in range(10)]
     assert [*expected, "and 3 notices more like these"] == written(stream)[5:]
+
+
+def test_what_is_still_read_may_not_be_written(stream: io.StringIO, lines: Lines, plan: Plan) -> None:
+    """So its count is a limit, and what a rule forbids by now is told apart."""
+    goals = [goal for goal in plan.goals if goal.result is Result.FAILED]
+    broken = [Violation("rule 1", "may-move = false", goal.spec.destination, "it moves") for goal in goals]
+    lines.begin(replace(plan, violations=broken), 3)
+    assert ["up to 8 tags to write, 1 that a rule forbids"] == written(stream)

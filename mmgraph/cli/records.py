@@ -17,7 +17,7 @@ from mmgraph.cli.output import DASH, emit, say, tell, write
 from mmgraph.clock import SystemClock
 from mmgraph.errors import SpecError
 from mmgraph.names import Reference, quote
-from mmgraph.plan import Goal, Plan, Result
+from mmgraph.plan import STALE, Goal, Plan, Result
 from mmgraph.report.account_json import account_json
 from mmgraph.report.events_json import EventLines
 from mmgraph.report.spec_lines import spec_line
@@ -100,7 +100,7 @@ class Records:
 
     def stale(self, code: int, stale: "Sequence[Stale]") -> int:
         """The plan is stale, and nothing was carried out for it; return ``code``, as ``close`` does."""
-        causes = {each.destination: f"the saved plan is stale: it {each.change}" for each in stale}
+        causes = {each.destination: f"{STALE}it {each.change}" for each in stale}
         return self.close(code, self._unstarted("the saved plan is stale, so nothing was sent", causes))
 
     def timed(self, account: Account) -> Account:

@@ -68,11 +68,12 @@ class Lines:
         """Take the totals from the plan, which is carried out now; ``more`` specs will enter it later."""
         self._totals.begin(plan, self._clock.now(), more)
         changes = plan.count(Result.CREATE) + plan.count(Result.MOVE) + more
-        failed = plan.count(Result.FAILED)
-        # The totals count these too: their numbers and this line's shall agree.
-        others = f", {failed} that cannot be planned" if failed else ""
+        # The totals count what fails too: their numbers and this line's shall agree.
+        others = "".join(f", {count} {what}" for what, count in _failing(plan).items() if count)
         sends = "" if more else f", {size(self._totals.total)} to send"
-        self._write(f"{number(changes, 'tag')} to write{others}{sends}")
+        # Of what is still being read some may turn out not to be readable, or a rule may forbid it.
+        limit = "up to " if more else ""
+        self._write(f"{limit}{number(changes, 'tag')} to write{others}{sends}")
         self._shown = self._clock.now()
 
     def __call__(self, event: Event) -> None:
@@ -143,6 +144,18 @@ class Lines:
 
 
 _PLURALS: Final = {"retry": "retries", "surprise": "surprises", "notice": "notices"}
+
+
+def _failing(plan: Plan) -> dict[str, int]:
+    """How many specs will not be written, by why."""
+    failed = [goal for goal in plan.goals if goal.result is Result.FAILED]
+    forbidden = sum(bool(plan.broken_by(goal)) for goal in failed) if plan.violations else 0
+    stale = sum(goal.stale for goal in failed)
+    return {
+        "that a rule forbids": forbidden,
+        "for which the saved plan is stale": stale,
+        "that cannot be planned": len(failed) - forbidden - stale,
+    }
 
 
 def finished_line(event: Finished, colour: bool = False) -> str:
