@@ -25,7 +25,6 @@ from mmgraph.rules import Violation
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation
 
-
 STALE: Final = "the saved plan is stale: "
 """How the cause of a spec begins that a saved plan no longer holds for."""
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.fleet import Fleet
 from mmgraph.cli import main
 from mmgraph.store import Operation
-from tests.support.command import end
+from tests.support.command import Command, end
 from tests.support.oracle import walk
 from tests.test_cli_apply import Mirror, mirror
 
@@ -162,3 +162,23 @@ async def test_a_saved_plan_says_what_it_came_from(tmp_path: Path, tiny_fleet: F
     roots = [tiny_fleet.tags[repository][tag] for repository, tag, _ in tiny_fleet.images()]
     assert [("specs.json", number) for number in range(1, made.tags + 1)] == places
     assert (sorted(roots), True) == (sorted(pinned), saved["tool"].startswith("mmgraph "))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("apply", "specs.json", "--skip-stale"), "--skip-stale is for a saved plan: specs are read anew"),
+        (
+            ("plan", "specs.json", "-q", "--format=json"),
+            "--question prints no plan, and --format json is for one",
+        ),
+    ],
+)
+async def test_options_that_mean_nothing_together_are_refused(
+    tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    """One error, before any registry is asked."""
+    command = Command(tmp_path)
+    command.write("specs.json", '{"src": "127.0.0.1:1/a:1", "dst": "127.0.0.1:1/b:1"}')
+    done = await command.run(*arguments)
+    assert (1, "", 1, True) == (done.code, done.out, done.err.count("\n"), told in done.err), done.err

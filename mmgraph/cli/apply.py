@@ -112,7 +112,7 @@ def apply(
     from mmgraph.plan import Plan, Result
     from mmgraph.report.text import plan_text
 
-    chosen = _chosen(specs, selection, allow_host, repair=repair)
+    chosen = _chosen(specs, selection, allow_host, repair=repair, skip_stale=skip_stale)
     records = _records(chosen, kept, dry_run=dry_run)
     rules = rules_for(chosen, selection)
     notice_strays(chosen, selection, network)
@@ -160,7 +160,7 @@ def apply(
 
 
 def _chosen(
-    specs: "Sequence[str]", selection: Selection, allowed: "Sequence[str]", *, repair: bool
+    specs: "Sequence[str]", selection: Selection, allowed: "Sequence[str]", *, repair: bool, skip_stale: bool
 ) -> "Sequence[CopySpec] | Plan":
     """What to carry out, where the options allow it."""
     from mmgraph.cli.inputs import load, refuse_strangers
@@ -170,6 +170,10 @@ def _chosen(
     chosen = load(specs, selection)
     if repair and isinstance(chosen, Plan):
         raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
+    if skip_stale and not isinstance(chosen, Plan):
+        raise SpecError(
+            "--skip-stale is for a saved plan: specs are read anew, and nothing in them can be stale"
+        )
     refuse_strangers(chosen, allowed)
     return chosen
 

@@ -76,6 +76,8 @@ def plan(
         raise SpecError("a saved plan is shown as it is: --out and --repair are for specs")
     if offline:
         check_offline(chosen, network, repair=repair, saved=out is not None)
+    if question and format != "text":
+        raise SpecError(f"--question prints no plan, and --format {format} is for one: leave one out")
     if top is not None and (all or format not in ("text", "github")):
         raise SpecError("--top is for text, and in the place of --all: leave one out")
     rules = rules_for(chosen, selection)
