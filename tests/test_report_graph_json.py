@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from mmgraph.errors import SpecError
+from mmgraph.memory import Basis, Span
 from mmgraph.names import Registry
 from mmgraph.plan import Plan
 from mmgraph.report.graph_json import graph_json, schema
+from mmgraph.rules import Violation
 from tests.golden import expected
 from tests.golden.example import example
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +73,26 @@ def test_the_schema_has_every_field(plan: Plan) -> None:
     fields = {field for node in document["nodes"] for field in node}
     assert document.keys() == properties.keys()
     assert fields <= properties["nodes"]["items"]["properties"].keys()
+
+
+def whole(plan: Plan) -> Plan:
+    """The plan with all that only some have: a broken rule, what it rests on offline, what is missing."""
+    destination = plan.goals[0].spec.destination
+    return replace(
+        plan,
+        violations=(Violation("rule 1", "may-move = false", destination, "found"),),
+        offline=Basis({Registry("quay.io"): Span(0, 60)}, ("quay.io/x:1",), (), 2),
+        missing=(destination.repository,),
+        unchecked=(Registry("quay.io"),),
+    )
+
+
+@pytest.mark.parametrize("change", [lambda plan: plan, whole], ids=["example", "whole"])
+def test_the_schema_fits_the_document(plan: Plan, change: Callable[[Plan], Plan]) -> None:
+    """What is printed is what is published."""
+    Draft202012Validator.check_schema(schema())
+    document = json.loads(graph_json(change(plan)))
+    assert [] == list(Draft202012Validator(schema()).iter_errors(document))
 
 
 def test_it_names_the_registries_that_are_taken_at_their_word(plan: Plan) -> None:

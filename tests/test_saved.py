@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import assume, given
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from mmgraph.closure import Image, Unread
@@ -18,6 +19,7 @@ from mmgraph.memory import Basis, Span
 from mmgraph.names import Platform, Registry, Repository
 from mmgraph.oci import Document, Index, limit_platforms
 from mmgraph.plan import Plan, Planner
+from mmgraph.rules import Violation
 from mmgraph.saved import is_saved, read, schema, write
 from mmgraph.store import Operation
 from tests.golden import expected
@@ -59,6 +61,18 @@ def everything() -> Plan:
     planner.add(trimmed)
     planner.fail(Unread(spec("gone:1", "gone:1"), "src.example/gone:1: no such \u202etag\x1b"))
     return planner.finish()
+
+
+def judged_offline() -> Plan:
+    """A plan that breaks a rule and was made offline, of repositories and certificates that it tells of."""
+    goal = everything().goals[0]
+    return replace(
+        everything(),
+        violations=(Violation("rule 1", "may-move = false", goal.spec.destination, "found"),),
+        offline=Basis({Registry("dst.example"): Span(0, 60)}, ("dst.example/x:1",), (digest("lost"),), 2),
+        missing=(Repository(Registry("dst.example"), "a"),),
+        unchecked=(Registry("src.example"),),
+    )
 
 
 def simple(*documents: Document) -> Plan:
@@ -520,6 +534,22 @@ def test_the_schema_has_every_field() -> None:
     made = schema()
     fields = set(made["$defs"]["_Saved"]["properties"])
     assert set(json.loads(write(simple(), TOOL))) == fields
+
+
+@pytest.mark.parametrize("plan", [everything(), example(), judged_offline()], ids=["all", "example", "more"])
+def test_the_schema_fits_the_file(plan: Plan) -> None:
+    """Every kind of node and end, names that are hostile, and what only a plan that is not read has."""
+    schema_ = schema()
+    Draft202012Validator.check_schema(schema_)
+    assert [] == list(Draft202012Validator(schema_).iter_errors(json.loads(write(plan, TOOL))))
+
+
+def test_the_schema_refuses_what_the_reader_refuses() -> None:
+    """A field that is not known, and a number that is negative."""
+    saved = json.loads(write(simple(), TOOL))
+    saved["more"] = 1
+    saved["bill"]["naive"] = -1
+    assert 2 == len(list(Draft202012Validator(schema()).iter_errors(saved)))
 
 
 def test_each_write_says_what_it_expects() -> None:
