@@ -181,7 +181,7 @@ class Explainer:
         if step.action is Action.MOUNT:
             return self._of_mount(node, step, landing)
         if step.action is Action.PRESENT:
-            return f"It is there: {_of_present(node, step)}."
+            return _present(node, step)
         if node.kind is Kind.TAG:
             return _of_tag(step)
         sentence = {
@@ -205,6 +205,17 @@ class Explainer:
         if known.action is Action.PRESENT:
             return f"{path} is not known to hold it, and {place} is: {_of_present(landing, known)}."
         return f"Nobody at {node.repository.registry} is known to hold it. It lands in {place} first."
+
+
+def _present(node: Node, step: Step) -> str:
+    """What its registry said of it itself is known; what only something else lists is believed."""
+    found = _LISTED.fullmatch(step.reason)
+    told = step.reason == "found by HEAD" or (
+        found is not None and found["name"] and node.name.startswith(found["digest"])
+    )
+    if told:
+        return f"It is there: {_of_present(node, step)}."
+    return f"It is taken to be there: {_of_present(node, step)}; mmgraph verify asks."
 
 
 def _of_present(node: Node, step: Step) -> str:

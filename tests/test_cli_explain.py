@@ -95,7 +95,7 @@ async def test_specs_are_planned_and_explained(tmp_path: Path) -> None:
         command.write("specs.json", made.spec("app:1"))
         done = await command.run("explain", "app:1")
         written = [each for each in made.destination.log if each.method not in ("GET", "HEAD")]
-    told = "1 manifest put (414 B), 2 blobs upload (7 B)"
+    told = "put 1 manifest (414 B), upload 2 blobs (7 B)"
     assert (0, [], True) == (done.code, written, told in done.out), done.out
 
 

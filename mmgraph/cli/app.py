@@ -36,10 +36,10 @@ Example: mmgraph plan specs.json --out mirror.plan && mmgraph apply mirror.plan
 """
 _APPLY: Final = """Make every destination what its spec says.
 
-Sends only what is not there, each blob once to a registry. Safe to repeat: what is done is not done again.
-A saved plan is carried out as it is, or refused where a destination has been moved since; where a source has,
-that is said, and the planned digest is copied.
-SIGINT or SIGTERM lets what is under way come to its end; a second one stops it at once.
+Sends only what is not there, each blob once to a registry. Safe to repeat: what is done is not done \
+again. A saved plan is carried out as it is, or refused where a destination has been moved since; where a \
+source has, that is said, and the planned digest is copied. SIGINT or SIGTERM lets what is under way come \
+to its end; a second one stops it at once.
 
 Example: mmgraph apply specs.json --only 'registry.example/team/*'
 """
@@ -51,23 +51,21 @@ Example: mmgraph graph specs.json --collapse | dot -Tsvg -o graph.svg
 """
 _EXPLAIN: Final = """Say why apply would do what it does about a tag or digest.
 
-The action and its reason, where that is known from, who needs it, what could
-not be done if it failed, and the bytes that would not move without it. Writes
-to no registry.
+The action and its reason, where that is known from, who needs it, what could not be done if it failed, \
+and the bytes that would not move without it. Writes to no registry.
 
 Example: mmgraph explain team/app:v1 specs.json
 """
 _DIFF: Final = """Say what differs between two plans, or two sets of specs.
 
-Tags, bytes, requests and storage. Specs are planned against what the
-destinations hold now, both sets alike: the second as if the first were not
-carried out. Writes to no registry.
+Tags, bytes, requests and storage. Specs are planned against what the destinations hold now, both sets \
+alike: the second as if the first were not carried out. Writes to no registry.
 
 Example: mmgraph diff specs.json amd64.json
 """
 _SERVE: Final = """Serve a registry, over a directory or memory.
 
-It speaks plain HTTP and asks nobody who they are, so keep it on loopback. The first line of its output is
+It speaks plain HTTP and asks nobody who they are, so keep it on loopback. The first line of its output is \
 "listening on HOST:PORT". SIGINT or SIGTERM ends it.
 
 Example: mmgraph serve images --listen 127.0.0.1:5000
@@ -88,8 +86,8 @@ Example: mmgraph completion fish > ~/.config/fish/completions/mmgraph.fish
 """
 _VERIFY: Final = """Check that every destination holds its whole image.
 
-Asks for every manifest and blob of every closure, and believes nothing that it was not told now. Writes to no
-registry. Exits 0 where all is whole, 2 where something is missing.
+Asks for every manifest and blob of every closure, and believes nothing that it was not told now. Writes \
+to no registry. Exits 0 where all is whole, 2 where something is missing.
 
 Example: mmgraph verify specs.json --format specs --out broken.json
 """
@@ -99,9 +97,9 @@ Example: mmgraph auth check specs.json
 """
 _CHECK: Final = """Say which login applies to each registry of a set, and whether it is taken.
 
-Asks each registry for a token, or shows it user and password: to pull where the set reads, to push where it
-writes. One repository stands for all that have the same login. Writes to no registry, and shows no secret.
-Exits 0 where all will do, 1 where something will not.
+Asks each registry for a token, or shows it user and password: to pull where the set reads, to push where \
+it writes. One repository stands for all that have the same login. Writes to no registry, and shows no \
+secret. Exits 0 where all will do, 1 where something will not.
 
 Example: mmgraph auth check specs.json --format json | jq .ok
 """
@@ -115,8 +113,8 @@ Example: mmgraph cache info --format json | jq .manifests
 """
 _CLEAR: Final = """Forget all manifests, and what tags were last seen to name.
 
-Nothing is lost by it: the next run reads again what it needs, and plan --offline knows nothing until then. Runs that
-are under way go on.
+Nothing is lost by it: the next run reads again what it needs, and plan --offline knows nothing until \
+then. Runs that are under way go on.
 
 Example: mmgraph cache clear
 """

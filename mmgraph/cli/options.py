@@ -156,7 +156,7 @@ class Network:
             help="The longest that a registry is waited for where it asks for pauses; what asks for more then"
             " is given up. With 0, at once.",
         ),
-    ] = 600.0
+    ] = 600
     no_cache: Annotated[
         bool,
         Parameter(

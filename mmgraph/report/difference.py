@@ -119,7 +119,7 @@ def _storage(difference: Difference, width: int) -> Iterator[str]:
             parts = [
                 f"{size(each.old)} -> {size(each.new)} ({grown(each.change)})",
                 *([f"{size(each.added)} added"] if each.added else []),
-                *([f"{size(each.removed)} removed"] if each.removed else []),
+                *([f"{size(each.removed)} not stored"] if each.removed else []),
             ]
             yield from wrapped(f"Stored at {safe(registry)}: ", parts, width, 2)
 

@@ -12,7 +12,7 @@ from mmgraph.report.words import Style, listed, number, paint, paragraph, safe, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from mmgraph.explain import Explanation
+    from mmgraph.explain import Explanation, Part
     from mmgraph.plan import Goal, Step
     from mmgraph.rules import Violation
 
@@ -172,12 +172,15 @@ def _of_neighbours(each: Explanation) -> Iterator[tuple[str, str]]:
     if each.needs:
         yield (
             "needs",
-            ", ".join(
-                f"{number(part.count, part.kind, 'indexes' if part.kind is Kind.INDEX else '')}"
-                f" {part.action} ({size(part.bytes)})"
-                for part in each.needs
-            ),
+            ", ".join(_part(part) for part in each.needs),
         )
+
+
+def _part(part: Part) -> str:
+    """What is done about it, and to how many."""
+    count = number(part.count, part.kind, "indexes" if part.kind is Kind.INDEX else "")
+    done = f"{count} there already" if part.action is Action.PRESENT else f"{part.action} {count}"
+    return f"{done} ({size(part.bytes)})"
 
 
 def _within(node: Node) -> str:
