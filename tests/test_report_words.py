@@ -83,9 +83,9 @@ def test_long_text_is_cut() -> None:
     assert "aaa…" == words.safe("a" * 1000, 3)
 
 
-def test_lines_break_between_phrases_only() -> None:
-    """A phrase stays whole, also where it is longer than a line, and further lines are indented."""
-    expected = ["head  one two,", "   three,", "   a very long phrase"]
+def test_lines_break_between_phrases() -> None:
+    """A phrase stays whole but where it is longer than a line, and further lines are indented."""
+    expected = ["head  one two,", "   three,", "   a very long", "   phrase"]
     assert expected == words.wrapped("head  ", ["one two", "three", "a very long phrase"], 14, 3)
 
 
@@ -104,3 +104,16 @@ def test_a_line_that_counts_is_folded_for_a_terminal_alone() -> None:
     """A program that cuts it out of a pipe gets one line."""
     assert ["one two three"] == words.folded("one two three", None)
     assert ["one two", "  three"] == words.folded("one two three", 9)
+
+
+def test_a_phrase_that_is_longer_than_its_line_is_broken_at_a_space() -> None:
+    """A terminal would break it anywhere, even before a comma."""
+    assert [
+        "same image as :v2: 9 blobs, 12 MiB",
+        "  shared with :v2, :v1, 3 present",
+    ] == words.wrapped("same image as :v2: ", ["9 blobs, 12 MiB shared with :v2, :v1", "3 present"], 34, 2)
+
+
+def test_no_line_begins_with_a_sign_that_belongs_to_a_number() -> None:
+    """A number and its % stay together."""
+    assert ["saves 5 MiB", "  (17 %): 2"] == words.folded("saves 5 MiB (17 %): 2", 13)

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 TEXT_LIMIT: Final = 400
@@ -92,11 +92,24 @@ def listed(words: Iterable[object]) -> str:
 
 
 def wrapped(head: str, phrases: Sequence[str], width: int, indent: int, divider: str = ", ") -> list[str]:
-    """``head`` and then ``phrases`` as lines, broken between phrases only; later ones begin at ``indent``."""
+    """``head`` and then ``phrases`` as lines, broken between phrases where they fit; later ones begin at ``indent``."""
     lines, line, bare = [], head, True
     for index, phrase in enumerate(phrases):
         piece = phrase + (divider.rstrip() if index < len(phrases) - 1 else "")
         gap = "" if bare else "  " if divider == "  " else " "
+        if divider == ", " and columns(piece) + (columns(line) if bare else indent) > width:
+            # Longer than its line: broken at spaces too, since a terminal would do so anywhere.
+            first, *rest = _words(piece, lambda word: columns(word) > width - indent)
+            if not bare:
+                lines.append(line)
+                line, gap, bare = " " * indent, "", True
+            for word in (first, *rest):
+                if not bare and columns(line) + 1 + columns(word) > width:
+                    lines.append(line)
+                    line, gap = " " * indent, ""
+                line += gap + word
+                bare, gap = False, " "
+            continue
         if not bare and columns(line) + len(gap) + columns(piece) > width:
             lines.append(line)
             line, gap = " " * indent, ""
@@ -110,21 +123,32 @@ def paragraph(text: str, width: int, indent: int) -> list[str]:
 
     It stands where it stands, and overflows; no line begins with punctuation alone.
     """
+    words = _words(text, lambda word: columns(word) > width - indent)
+    return wrapped(" " * indent, words, width, indent, divider=" ")
+
+
+_AMOUNTS: Final = frozenset({"B", "KiB", "MiB", "GiB", "TiB"})
+"""What stays with the number before it."""
+
+
+def _words(text: str, stays: Callable[[str], bool]) -> list[str]:
+    """``text`` divided at spaces, but not before punctuation alone nor before what ``stays`` where it stands."""
     words: list[str] = []
     for word in text.split(" "):
-        too_long = columns(word) > width - indent
-        if words and (too_long or not any(map(str.isalnum, word))):
+        bare = word.strip("(),.;:")
+        if words and (stays(word) or bare in _AMOUNTS or not any(map(str.isalnum, word))):
             words[-1] += f" {word}"
         else:
             words.append(word)
-    return wrapped(" " * indent, words, width, indent, divider=" ")
+    return words
 
 
 def folded(line: str, width: int | None) -> list[str]:
     """A line that counts: as it is where ``width`` is None, else broken at spaces, with further lines set in."""
     if width is None:
         return [line]
-    first, *rest = line.split(" ")
+    # A sign alone, such as %, stays with its number.
+    first, *rest = _words(line, lambda _: False)
     return wrapped(first, [f" {rest[0]}", *rest[1:]] if rest else [], width, 2, divider=" ")
 
 
