@@ -86,11 +86,13 @@ def _unknown(plan: Plan, basis: Basis) -> Iterator[str]:
         # What to do about it stands with each spec's cause.
         where = UNKNOWN.partition(":")[0]
         yield f"Not known: {number(lacking, 'spec')} cannot be planned, as part of what is needed is {where}."
-    if basis.names:
+    if len(basis.names) == 1:
+        yield f"Not known: what {safe(basis.names[0])} names."
+    elif basis.names:
         named = listed(basis.names[:_NAMED])
         if len(basis.names) > _NAMED:
             named += f" and {number(len(basis.names) - _NAMED, 'other')}"
-        yield f"Not known: what {named} {'names' if len(basis.names) == 1 else 'name'}."
+        yield f"Not known: what each of {len(basis.names)} names stands for: {named}."
     if basis.manifests:
         yield f"Not known: what {number(len(basis.manifests), 'manifest')} of which the digest is known lists."
     if basis.blobs:
