@@ -48,8 +48,10 @@ def plan() -> Plan:
         ("library/app@efeb49bce5", "It is there: 1.0 of library/app names it (HEAD)."),
         (
             f"library/app@{digest_of('base linux/amd64')}",
-            "It is taken to be there: 1.0 of library/app names sha256:efeb49bce50e (HEAD), which lists it;"
-            " mmgraph verify asks.",
+            (
+                "It is taken to be there: 1.0 of library/app names sha256:efeb49bce50e (HEAD), which lists it;"
+                " mmgraph verify asks."
+            ),
         ),
         (
             f"team/tool@{digest_of('base linux/amd64')}",
