@@ -479,3 +479,33 @@ def test_what_is_unchanged_has_a_page(browser: Browser) -> None:
     assert ["=unchanged"] == browser.run(
         "[...document.querySelectorAll('#body td.action')].map((each) => each.textContent)"
     )
+
+
+def test_a_narrow_page_leaves_the_tags_their_room(browser: Browser) -> None:
+    """Of the numbers only what moves stands beside them, and the title has a line of its own."""
+    narrow = {"width": 420, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", narrow)
+    try:
+        browser.open(example(), title="mmgraph plan")
+        tags = browser.element(".tags thead .name").size["width"]
+        shown = [each.text for each in browser.driver.find_elements(By.CSS_SELECTOR, ".tags thead th")]
+        title, heading = (browser.element(css).size["width"] for css in ("h1", ".heading"))
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert (True, ["Action", "Tag", "Moves"], heading) == (
+        tags > 200,
+        [each for each in shown if each],
+        title,
+    )
+
+
+def test_what_the_specs_would_cost_is_called_as_in_the_text(browser: Browser) -> None:
+    """One by one, which needs no glossary."""
+    browser.open(example())
+    assert "one by one" == browser.text(".entry.naive dt")
+
+
+def test_the_map_lets_what_is_below_it_be_seen(browser: Browser) -> None:
+    """Until it is pointed at."""
+    browser.open(example())
+    assert 0.5 > float(browser.run("getComputedStyle(document.getElementById('map')).opacity"))

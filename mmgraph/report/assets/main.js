@@ -256,7 +256,7 @@ function showBill() {
   }
   const entry = (name, hint, key = name) => make("div", { class: `entry ${key}`, title: hint }, make("dt", {}, name), make("dd", {}, size(bill[key]), make("small", {}, bill.naive && key !== "downloaded" && key !== "naive" && key !== "saved" ? ` ${percent(bill[key], bill.naive)} %` : key === "saved" ? ` ${percent(bill.saved, bill.missing)} % of what is missing` : "")));
   byId("bill").append(bar, make("dl", { class: "entries" },
-    entry("naive", "What the specs would cost one by one, into empty places"),
+    entry("one by one", "What the specs would cost one by one, into empty places", "naive"),
     entry("present", "The repositories have it already"),
     entry("mounted", "Comes from another repository of the registry, without its bytes"),
     entry("shared", "An earlier spec of the set puts it in that repository already"),
