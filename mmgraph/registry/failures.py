@@ -143,7 +143,8 @@ def failed(method: str, url: str, error: BaseException) -> MmgraphError:
 
 def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     """Why there is no connection, without asyncio's own words, which are "Connect call failed" and a tuple."""
-    of_all = re.findall(r"\[Errno ([0-9]+)\]", str(error.os_error))  # of several addresses, where none would do
+    # Where a name has several addresses, the error of all together has no number of its own, and quotes theirs.
+    of_all = re.findall(r"\[Errno ([0-9]+)\]", str(error.os_error))
     numbers = [error.os_error.errno] if error.os_error.errno else [int(each) for each in of_all]
     if errno.ECONNREFUSED in numbers:
         return "nothing listens there: check host and port"
