@@ -157,7 +157,7 @@ async def test_a_saved_plan_takes_the_command_of_the_directory(tmp_path: Path) -
         names,
         "not-this-one" in raw,
     )
-    assert (LISTED, 0, ["team/api", "team/web"]) == (shown.out.splitlines()[:5], done.code, made.runs())
+    assert (LISTED, 0, ["team/api", "team/web"]) == (shown.out.splitlines()[2:7], done.code, made.runs())
 
 
 async def test_a_saved_plan_asks_which_are_absent(tmp_path: Path) -> None:
