@@ -82,7 +82,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["plan", "--top", "x"], '--top "x": write a whole number, 1 or more'),
         (["plan", "--max-wait", "x"], '--max-wait "x": write a number, 0 or more'),
         (["plan", "--all=x"], '--all "x": write it without a value'),
-        (["diff", "old", "new", "--format", "x"], '--format "x": write text, json or markdown'),
+        (["diff", "old", "new", "--format", "x"], '--format "x": write text, json, markdown or github'),
         (["plan", "--jobs"], "--jobs needs a value: write --jobs N"),
         (["plan", "-j", "1", "-j", "2"], "-j stands there twice: write it once"),
         (["completion"], "completion needs the name of a shell"),
