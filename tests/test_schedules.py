@@ -8,8 +8,8 @@ first, and that plan saved. Now and then a run is drained or stops after a failu
 creates repositories, a registry mounts only what is committed, or the source has lost a blob: then all but the images
 that list it are there in the end.
 
-``MMGRAPH_SCHEDULE_SECONDS=100`` runs what fits into that time, ``MMGRAPH_SCHEDULES=10000`` runs so many however long
-it takes, and ``MMGRAPH_SEED=123`` runs that one alone.
+``SCHEDULE_SECONDS=100`` runs what fits into that time, ``SCHEDULES=10000`` runs so many however long
+it takes, and ``SCHEDULE_SEED=123`` runs that one alone.
 """
 
 from __future__ import annotations
@@ -427,7 +427,7 @@ def lived(seed: int) -> Lived:
     try:
         return asyncio.run(live(seed))
     except BaseException as error:
-        error.add_note(f"reproduce it with MMGRAPH_SEED={seed} pytest {__file__}")
+        error.add_note(f"reproduce it with SCHEDULE_SEED={seed} pytest {__file__}")
         raise
 
 
@@ -466,12 +466,12 @@ def _ended(under_way: dict[Future[Lived], int], when: str) -> list[Lived]:
 
 def test_schedules(tell: Callable[[str], None]) -> None:
     """Where a fifth of all requests fails, nothing breaks on the way and all images are there in the end."""
-    if "MMGRAPH_SEED" in os.environ:
-        all_lived = [lived(int(os.environ["MMGRAPH_SEED"]))]
-    elif "MMGRAPH_SCHEDULES" in os.environ:
-        all_lived = spread(range(int(os.environ["MMGRAPH_SCHEDULES"])), float("inf"))
+    if "SCHEDULE_SEED" in os.environ:
+        all_lived = [lived(int(os.environ["SCHEDULE_SEED"]))]
+    elif "SCHEDULES" in os.environ:
+        all_lived = spread(range(int(os.environ["SCHEDULES"])), float("inf"))
     else:
-        seconds = float(os.environ.get("MMGRAPH_SCHEDULE_SECONDS", SECONDS))
+        seconds = float(os.environ.get("SCHEDULE_SECONDS", SECONDS))
         all_lived = spread(count(), time.monotonic() + seconds)
     requests, faults = sum(one.requests for one in all_lived), sum(one.faults for one in all_lived)
     runs = Counter(one.runs for one in all_lived)
