@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mmgraph.errors import ContentError
 from mmgraph.names import Digest, Platform, quote
-from mmgraph.oci import Document, Entry, Index, Manifest, platforms_of
+from mmgraph.oci import Descriptor, Document, Entry, Index, Manifest, platforms_of
 from mmgraph.rules import Change, Rule, Rules, Violation, array, enumerated
 
 if TYPE_CHECKING:
@@ -181,15 +181,18 @@ def _attestations(rule: Rule, tree: _Tree) -> Iterator[Violation]:
             )
 
 
+def _listed_blobs(document: Document) -> tuple[Descriptor, ...]:
+    """What a document lists that is no document itself, foreign layers too."""
+    if isinstance(document, Manifest):
+        return (document.config, *document.layers)
+    return tuple(each for each in document.manifests if not each.is_manifest and not each.is_index)
+
+
 def _foreign_layers(rule: Rule, tree: _Tree) -> Iterator[Violation]:
     if rule.foreign_layers:
         return
     for document in tree.closure:
-        if not isinstance(document, Manifest):
-            blobs = tuple(d for d in document.manifests if not d.is_manifest and not d.is_index)
-        else:
-            blobs = (document.config, *document.layers)
-        for blob in blobs:
+        for blob in _listed_blobs(document):
             if blob.foreign:
                 found = f"is a foreign layer of {document.digest}, to be fetched from {quote(blob.urls[0])}"
             elif blob.media_type.startswith(_NOT_DISTRIBUTABLE):
@@ -206,11 +209,7 @@ def _docker_media_types(rule: Rule, tree: _Tree) -> Iterator[Violation]:
     for document in reversed(tree.closure):
         if document.media_type.startswith(_DOCKER):
             yield tree.fault(rule, demand, f"has the type {document.media_type}", document)
-        if isinstance(document, Manifest):
-            blobs = (document.config, *document.layers)
-        else:
-            blobs = tuple(d for d in document.manifests if not d.is_manifest and not d.is_index)
-        for blob in blobs:
+        for blob in _listed_blobs(document):
             if blob.media_type.startswith(_DOCKER):
                 found = f"has the type {quote(blob.media_type)} in {document.digest}"
                 yield tree.fault(rule, demand, found, blob=blob.digest)

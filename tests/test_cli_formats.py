@@ -13,15 +13,14 @@ from msgspec.structs import replace
 from mmgraph.cli import main
 from mmgraph.cli.formats import rendered
 from mmgraph.cli.options import Look
-from mmgraph.closure import Unread
-from mmgraph.plan import Plan, Planner
+from mmgraph.plan import Plan
 from mmgraph.report.github import plan_annotations
 from mmgraph.report.markdown import plan_markdown
 from mmgraph.rules import Violation
 from mmgraph.saved import write
 from mmgraph.specs import read_specs
 from tests.golden.example import HOSTILE, example
-from tests.support.making import Bench, manifest, spec
+from tests.support.making import half_failed
 
 FORMATS = ("text", "json", "markdown", "html", "dot", "svg", "specs", "github")
 MARKS = re.compile("\x1b|\u202e|\u200b|\x07|\r")
@@ -34,19 +33,8 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
-    Path("x.plan").write_bytes(write(small(), "test"))
+    Path("x.plan").write_bytes(write(half_failed(HOSTILE), "test"))
     return "x.plan"
-
-
-def small() -> Plan:
-    """A plan of two specs, the second of which has failed in hostile words."""
-    image = manifest("config", "layer", "other")
-    bench = Bench(image)
-    bench.want("a:1", "tool:2", image)
-    planner = Planner(bench.evidence, bench.documents)
-    planner.add(bench.images[0])
-    planner.fail(Unread(spec("gone:1", "gone:1"), HOSTILE))
-    return planner.finish()
 
 
 def broken() -> Plan:
@@ -104,7 +92,9 @@ def test_specs_can_be_read_again(plan: str, capsys: pytest.CaptureFixture[str]) 
     """A lock file has all destinations of the set, in its order."""
     main(["plan", plan, "--format", "specs"])
     read = read_specs([("lock", capsys.readouterr().out.encode())])
-    assert [goal.spec.destination for goal in small().goals] == [spec.destination for spec in read]
+    assert [goal.spec.destination for goal in half_failed(HOSTILE).goals] == [
+        spec.destination for spec in read
+    ]
 
 
 def test_a_runner_gets_annotations(
@@ -121,7 +111,7 @@ def test_the_summary_is_appended(plan: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
     Path("summary.md").write_text("before\n")
     main(["plan", plan, "--format", "github"])
-    assert f"before\n{plan_markdown(small())}" == Path("summary.md").read_text()
+    assert f"before\n{plan_markdown(half_failed(HOSTILE))}" == Path("summary.md").read_text()
 
 
 def test_a_summary_that_is_full_is_left_alone(plan: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,23 +6,15 @@ from pathlib import Path
 import pytest
 
 from mmgraph.cli import main
-from mmgraph.closure import Unread
-from mmgraph.plan import Planner
 from mmgraph.saved import write
-from tests.support.making import Bench, manifest, spec
+from tests.support.making import half_failed
 
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Save a plan of two specs, one of which has failed, and go to where it is."""
     monkeypatch.chdir(tmp_path)
-    image = manifest("config", "layer", "other")
-    bench = Bench(image)
-    bench.want("a:1", "tool:2", image)
-    planner = Planner(bench.evidence, bench.documents)
-    planner.add(bench.images[0])
-    planner.fail(Unread(spec("gone:1", "gone:1"), "no such tag"))
-    Path("x.plan").write_bytes(write(planner.finish(), "test"))
+    Path("x.plan").write_bytes(write(half_failed("no such tag"), "test"))
     return "x.plan"
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmgraph.closure import Image
+from mmgraph.closure import Image, Unread
 from mmgraph.evidence import Evidence, Look
 from mmgraph.names import Digest, Platform, Reference
 from mmgraph.oci import OCI_INDEX, OCI_MANIFEST, Document, Index, Manifest, digest_of, parse
@@ -106,3 +106,14 @@ class Bench:
         for image in self.images:
             planner.add(image)
         return planner.finish()
+
+
+def half_failed(cause: str) -> Plan:
+    """A plan of two specs: ``tool:2``, an image of three blobs, and ``gone:1``, which has failed for that cause."""
+    image = manifest("config", "layer", "other")
+    bench = Bench(image)
+    bench.want("a:1", "tool:2", image)
+    planner = Planner(bench.evidence, bench.documents)
+    planner.add(bench.images[0])
+    planner.fail(Unread(spec("gone:1", "gone:1"), cause))
+    return planner.finish()
