@@ -305,5 +305,5 @@ async def test_cancelled_while_a_token_is_fetched(
             await asyncio.gather(*tasks, return_exceptions=True)
             expected = (1, 0)
             assert expected == (len(place.tokens), len(wire._wire._auth._flights))
-        left = {task for task in asyncio.all_tasks() - before if "Raw._accept" not in repr(task)}
+        left = {task for task in asyncio.all_tasks() - before if "Listener._accept" not in repr(task)}
         assert not left

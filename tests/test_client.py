@@ -753,7 +753,7 @@ async def test_a_silent_registry_holds_no_cancel_up(clock: ManualClock) -> None:
         with clock.autojump():
             await wire.cancel(Upload(at(server), f"http://{server.address}/u"))
         left = [str(task.get_coro()) for task in asyncio.all_tasks() - before]
-        ours = [name for name in left if "Watchdog" not in name and "Raw." not in name]
+        ours = [name for name in left if "Watchdog" not in name and "Listener." not in name]
         assert (10.0, ["DELETE /u"], []) == (clock.now() - began, server.seen, ours)
 
 

@@ -85,7 +85,9 @@ def nothing_left(before: set[asyncio.Task[object]]) -> list[str]:
     """Return what still runs of what began after ``before``, but for the watchdog and the servers of a test."""
     gc.collect()  # sockets that nobody closed warn, and warnings are errors
     left = [str(task.get_coro()) for task in asyncio.all_tasks() - before]
-    return [name for name in left if "Watchdog" not in name and "Raw." not in name and "Mute" not in name]
+    return [
+        name for name in left if "Watchdog" not in name and "Listener." not in name and "Mute" not in name
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

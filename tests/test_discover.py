@@ -36,5 +36,5 @@ async def test_nothing_goes_on_once_all_who_wait_are_cancelled() -> None:
             await asyncio.gather(*waiting, return_exceptions=True)
             await ManualClock().settle()
             left = [str(task.get_coro()) for task in asyncio.all_tasks() - before]
-            ours = [name for name in left if "Watchdog" not in name and "Raw." not in name]
+            ours = [name for name in left if "Watchdog" not in name and "Listener." not in name]
             assert ([], 1) == (ours, len(server.requests))

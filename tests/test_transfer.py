@@ -371,7 +371,7 @@ async def test_a_silent_registry_holds_no_cancelled_transfer_up(clock: ManualClo
         with clock.autojump():
             await asyncio.gather(task, return_exceptions=True)
         left = [str(each.get_coro()) for each in asyncio.all_tasks() - before]
-        ours = [name for name in left if "Watchdog" not in name and "Raw." not in name]
+        ours = [name for name in left if "Watchdog" not in name and "Listener." not in name]
         assert (5.0, True, []) == (clock.now() - began, task.cancelled(), ours)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.support.listener import Listener
 
 if TYPE_CHECKING:
     import ssl
@@ -53,7 +55,7 @@ def script(*answers: bytes | None) -> Callable[[Request], Awaitable[bytes | None
     return handle
 
 
-class Raw:
+class Raw(Listener):
     """A server on loopback as a context manager; ``requests`` are those that it has read the heads of.
 
     What a handler returns is sent as it is; None, or ``connection: close`` in it, ends the connection.
@@ -62,43 +64,18 @@ class Raw:
     def __init__(
         self, handler: Callable[[Request], Awaitable[bytes | None]], *, tls: ssl.SSLContext | None = None
     ) -> None:
+        super().__init__(tls=tls)
         self.requests: list[Request] = []
         self.connections = 0
         self.open = 0
         self._handler = handler
-        self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def address(self) -> str:
-        """``host:port``."""
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
 
     @property
     def seen(self) -> list[str]:
         """Methods and targets so far."""
         return [f"{request.method} {request.target}" for request in self.requests]
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
         try:

@@ -10,12 +10,13 @@ import asyncio
 import base64
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import bcrypt
 import trustme
 
 from tests.support.distribution import Distribution
+from tests.support.listener import Listener
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,41 +72,17 @@ def certified(ca: trustme.CA, home: Path, *, clients: bool) -> dict[str, Any]:
     return settings
 
 
-class Witness:
+class Witness(Listener):
     """Stands in front of a registry as a context manager, hands all on, and notes every Authorization header."""
 
     def __init__(self, upstream: str) -> None:
+        super().__init__()
         self.seen: set[tuple[str, str]] = set()
         """Schemes, and for Basic the user, for Bearer the token."""
         self.passwords: set[str] = set()
         self._upstream = upstream
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def address(self) -> str:
-        """``host:port``."""
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"{host}:{port}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._upstream.rpartition(":")
         with suppress(OSError, asyncio.CancelledError):
             further, back = await asyncio.open_connection(host, int(port))
