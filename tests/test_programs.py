@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mmgraph.clock import SystemClock
 from mmgraph.registry.programs import OUTPUT_LIMIT, STDERR, STDOUT, Ended, StartError, find, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "LEFT": "alone"}
 
@@ -95,3 +92,21 @@ def test_where_a_program_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         find("./tool", {}),
         find(sys.executable, {}),
     ]
+
+
+def children() -> list[str]:
+    """Return the processes that we have started and whose end nobody has seen yet."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_cancelled_again_and_again(turns: int) -> None:
+    """However often whoever waits is cancelled, the exit code of what was killed has been fetched at the end."""
+    before = children()
+    task = asyncio.create_task(sh("exec sleep 1000", STDOUT))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert before == children()

@@ -17,7 +17,8 @@ from mmgraph.clock import within
 from mmgraph.errors import MmgraphError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
+    from typing import Any
 
     from mmgraph.clock import Clock
 
@@ -69,7 +70,7 @@ async def run(
     process = _Process(heard)
     try:
         try:
-            await process.start(arguments, environ, stdin)
+            await _uncancelled(process.start(arguments, environ, stdin))
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
             raise StartError(reason or "it cannot be run") from None
@@ -82,6 +83,26 @@ async def run(
     finally:
         await process.end()
     return Ended(process.status, bytes(process.output), in_time, process.too_long)
+
+
+async def _uncancelled(work: Coroutine[Any, Any, object]) -> None:
+    """Do brief work to its end, however often we are cancelled meanwhile, and pass a cancellation on after it.
+
+    A process whose start or exit code nobody waits for would be left behind, running or as a zombie.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:
+            break
+    if cancelled is not None:
+        task.exception()
+        raise cancelled
+    task.result()
 
 
 class _Process(asyncio.SubprocessProtocol):
@@ -121,7 +142,7 @@ class _Process(asyncio.SubprocessProtocol):
             pipe.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, also where whoever started it is cancelled before it has returned."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.SubprocessTransport)
         self._transport = transport
 
@@ -171,7 +192,7 @@ class _Process(asyncio.SubprocessProtocol):
                 with suppress(ProcessLookupError):
                     os.killpg(self._transport.get_pid(), signal.SIGKILL)
             # Before close(), which would compete with the event loop for the exit code.
-            await self._exited.wait()
+            await _uncancelled(self._exited.wait())
         except PermissionError:
             pass  # it runs as somebody else by now; its pipes are closed at least
         finally:
