@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from mmgraph.plan import Plan
     from mmgraph.store import Limits
 
-CONFIRMED = frozenset({Outcome.COPIED, Outcome.MOVED, Outcome.UNCHANGED})
+CONFIRMED = frozenset({Outcome.COPIED, Outcome.MOVED, Outcome.REPAIRED, Outcome.UNCHANGED})
+_WRITTEN = {
+    Result.CREATE: Outcome.COPIED,
+    Result.MOVE: Outcome.MOVED,
+    Result.REPAIR: Outcome.REPAIRED,
+}
 
 
 class End(msgspec.Struct, frozen=True):
@@ -45,7 +50,7 @@ class End(msgspec.Struct, frozen=True):
     @classmethod
     def written(cls, goal: Goal) -> Self:
         """The end of a spec whose destination is confirmed."""
-        return cls(goal, Outcome.COPIED if goal.result is Result.CREATE else Outcome.MOVED)
+        return cls(goal, _WRITTEN[goal.result])
 
     @property
     def bad(self) -> bool:
@@ -90,11 +95,6 @@ class Account(msgspec.Struct, frozen=True):
     def count(self, outcome: Outcome) -> int:
         """How many specs ended so."""
         return sum(end.outcome == outcome for end in self.ends)
-
-    @property
-    def repaired(self) -> int:
-        """How many of those that moved name what they named before, and have what was missing again."""
-        return sum(end.outcome == Outcome.MOVED and end.goal.repairs for end in self.ends)
 
 
 def unstarted(goals: Iterable[Goal], why: str, causes: Mapping[Reference, str] = {}) -> list[End]:

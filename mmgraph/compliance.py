@@ -74,7 +74,7 @@ async def read_losses(
 
 def _moves(goal: Goal) -> bool:
     """Whether the destination shall name something new."""
-    return goal.result in (Result.CREATE, Result.MOVE) and goal.old != goal.root
+    return goal.result in (Result.CREATE, Result.MOVE)
 
 
 def _of_goal(

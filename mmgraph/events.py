@@ -18,6 +18,8 @@ class Outcome(StrEnum):
 
     COPIED = "copied"
     MOVED = "moved"
+    REPAIRED = "repaired"
+    """It names what it named, and what was missing of that is there again."""
     UNCHANGED = "unchanged"
     FAILED = "failed"
     BLOCKED = "blocked"

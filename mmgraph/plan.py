@@ -46,6 +46,8 @@ class Action(StrEnum):
     """A tag is new."""
     MOVE = "move"
     """A tag names something else."""
+    REPAIR = "repair"
+    """A tag names what it shall, and is written again since parts of that are missing."""
 
 
 class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -66,7 +68,7 @@ class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     target: Digest | None = None
     """What a tag shall name."""
     old: Digest | None = None
-    """What a tag to move names now."""
+    """What a tag to move or to repair names now."""
 
 
 class Result(StrEnum):
@@ -74,6 +76,8 @@ class Result(StrEnum):
 
     CREATE = "create"
     MOVE = "move"
+    REPAIR = "repair"
+    """The destination keeps its name, and is written again since parts of it are missing."""
     UNCHANGED = "unchanged"
     FAILED = "failed"
     OPEN = "open"
@@ -107,9 +111,9 @@ class Goal(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.result is Result.FAILED and self.cause.startswith(STALE)
 
     @property
-    def repairs(self) -> bool:
-        """Whether the destination keeps its name, and is written again since parts of it are missing."""
-        return self.result is Result.MOVE and self.old == self.root
+    def changes(self) -> bool:
+        """Whether its destination is to be written."""
+        return self.result in (Result.CREATE, Result.MOVE, Result.REPAIR)
 
     @property
     def trimmed(self) -> bool:
@@ -143,11 +147,6 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(goal.result is result for goal in self.goals)
 
     @property
-    def repairs(self) -> int:
-        """How many of the moves are repairs."""
-        return sum(goal.repairs for goal in self.goals)
-
-    @property
     def registries(self) -> frozenset[Registry]:
         """Where its specs read and write."""
         places = (place for goal in self.goals for place in (goal.spec.source, goal.spec.destination))
@@ -156,10 +155,11 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def changes(self) -> bool:
         """Whether anything would be written."""
-        return any(goal.result in (Result.CREATE, Result.MOVE) for goal in self.goals)
+        return any(goal.changes for goal in self.goals)
 
 
 _DONE = frozenset({Action.PRESENT, Action.UNCHANGED})
+_TAG_WRITES = frozenset({Action.CREATE, Action.MOVE, Action.REPAIR})
 
 
 def is_done(step: Step) -> bool:
@@ -261,6 +261,8 @@ class Planner:
             result = Result.UNCHANGED
         elif old is None:
             result = Result.CREATE
+        elif old == image.root:
+            result = Result.REPAIR
         else:
             result = Result.MOVE
             before, after = self._platforms(old), self._platforms(image.root)
@@ -288,7 +290,7 @@ class Planner:
         if old == image.root and whole:
             step = Step(Action.UNCHANGED, "names it already", target=image.root, old=old)
         elif old == image.root:
-            step = Step(Action.MOVE, "names it, and parts of it are missing", target=image.root, old=old)
+            step = Step(Action.REPAIR, "names it, and parts of it are missing", target=image.root, old=old)
         elif old is None:
             step = Step(Action.CREATE, "absent", target=image.root)
         else:
@@ -396,9 +398,7 @@ class Planner:
             if registry not in self._probed:
                 self._probed.add(registry)
                 self._tally.request(registry, Operation.PROBE)
-        if step.action in (Action.CREATE, Action.MOVE) or (
-            step.action is Action.PUT and not self._rides(node)
-        ):
+        if step.action in _TAG_WRITES or (step.action is Action.PUT and not self._rides(node)):
             self._tally.request(registry, Operation.PUT_MANIFEST)
 
     def _rides(self, node: Node) -> bool:

@@ -26,12 +26,13 @@ _ACTIONS: Final = {
     Kind.BLOB: frozenset({Action.PRESENT, Action.MOUNT, Action.UPLOAD}),
     Kind.MANIFEST: frozenset({Action.PRESENT, Action.PUT}),
     Kind.INDEX: frozenset({Action.PRESENT, Action.PUT}),
-    Kind.TAG: frozenset({Action.UNCHANGED, Action.CREATE, Action.MOVE}),
+    Kind.TAG: frozenset({Action.UNCHANGED, Action.CREATE, Action.MOVE, Action.REPAIR}),
 }
 _RESULTS: Final = {
     Action.UNCHANGED: Result.UNCHANGED,
     Action.CREATE: Result.CREATE,
     Action.MOVE: Result.MOVE,
+    Action.REPAIR: Result.REPAIR,
 }
 
 
@@ -87,9 +88,14 @@ class Soundness:
             raise SpecError("it has no target")
         # A tag names what it shall, and is written all the same, where parts of that are missing.
         broken = any(not is_done(self._steps[need]) for need in needs)
-        moves = step.old is not None and (step.old != step.target or broken)
-        expected = {Action.CREATE: step.old is None, Action.UNCHANGED: step.old == step.target}
-        if not expected.get(step.action, moves):
+        named = step.old is not None
+        expected = {
+            Action.CREATE: not named,
+            Action.MOVE: named and step.old != step.target,
+            Action.REPAIR: step.old == step.target and broken,
+            Action.UNCHANGED: step.old == step.target,
+        }
+        if not expected[step.action]:
             raise SpecError(f"{step.action} does not fit what the tag names and shall name")
         if not needs and is_done(step):
             return
@@ -163,7 +169,9 @@ class Soundness:
                 repository,
                 root,
             )
-            fits = is_done(step) == (goal.result is Result.UNCHANGED)
+            # It is named by its digest, so it names nothing else: it is not there, or parts of it are missing.
+            written = Result.CREATE if goal.old is None else Result.REPAIR
+            fits = goal.result is (Result.UNCHANGED if is_done(step) else written)
         if not expected or not fits:
             raise SpecError(f"{node} with {step.action} is not its end")
 

@@ -35,7 +35,8 @@ HOLES = {
 REASONS = {
     (Kind.TAG, Action.UNCHANGED): ["names it already"],
     (Kind.TAG, Action.CREATE): ["absent"],
-    (Kind.TAG, Action.MOVE): ["names {old}", "names it, and parts of it are missing"],
+    (Kind.TAG, Action.MOVE): ["names {old}"],
+    (Kind.TAG, Action.REPAIR): ["names it, and parts of it are missing"],
     (Kind.MANIFEST, Action.PUT): ["absent", "not known", "parts of it are missing", "repository absent"],
     (Kind.BLOB, Action.UPLOAD): ["absent", "not known", "repository absent"],
     (Kind.BLOB, Action.MOUNT): ["mountable from {place.path}"],

@@ -35,6 +35,7 @@ from mmgraph.report.offline import offline_lines
 from mmgraph.report.page import page
 from mmgraph.report.words import size
 from tests.golden.example import digest_of, example
+from tests.support.making import Bench, manifest
 from tests.support.planned import SCRIPTING, fleet_plan, hostile, with_warnings
 
 PATIENCE: Final = 20.0
@@ -392,6 +393,23 @@ def test_no_action_is_told_by_colour_alone(browser: Browser) -> None:
         "⇧put14",
         "=present14",
     ] == chips
+
+
+def test_a_repair_is_no_move(browser: Browser) -> None:
+    """It has a sign and a word of its own in the list, among the filters, above them and in the details."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want("a:1", "a:1", image, now=image)
+    browser.open(bench.plan())
+    browser.element("#body tr").click()
+    browser.until("document.getElementById('details').hidden", False)
+    shown = (
+        browser.run("[...document.querySelectorAll('#body td.action')].map((each) => each.textContent)"),
+        "*repair1" in browser.run("[...document.querySelectorAll('.chip')].map((each) => each.textContent)"),
+        "*1 to repair" in browser.run("document.getElementById('outcome').textContent"),
+        browser.run("document.querySelector('#details .badge').textContent"),
+    )
+    assert (["*repair"], True, True, "*repair") == shown
 
 
 def test_foreign_text_is_shown_as_text(browser: Browser) -> None:

@@ -404,6 +404,7 @@ UNSOUND = [
     (node("tag", target=None), "it has no target"),
     (node("tag", old="sha256:" + "0" * 64), "create does not fit"),
     (node("tag", action="move"), "move does not fit"),
+    (node("tag", action="repair"), "repair does not fit"),
     (node("tag", name="a b"), "is not a tag"),
     (node("tag", name="2"), "is not its end"),
     (node("tag", name="1@sha256:" + "0" * 64), "is not a tag"),

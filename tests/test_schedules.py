@@ -84,7 +84,7 @@ CONTENTS: Final = tuple(bytes([number]) * (7**number % 49_999 + 1) for number in
 STREAMED: Final = bytes(range(256)) * 16_400
 READS: Final = {Operation.GET_BLOB, Operation.GET_MANIFEST}
 WRITES: Final = {Operation.PUT_BLOB, Operation.PUT_MANIFEST}
-DONE: Final = {Outcome.COPIED, Outcome.MOVED, Outcome.UNCHANGED}
+DONE: Final = {Outcome.COPIED, Outcome.MOVED, Outcome.REPAIRED, Outcome.UNCHANGED}
 
 
 class Schedule(FaultPlan):

@@ -270,13 +270,15 @@ class _Heard:
     def _line(self) -> str:
         from mmgraph.events import Outcome
 
-        told = (Outcome.COPIED, Outcome.MOVED, Outcome.UNCHANGED, Outcome.FAILED)
-        counts = [self._ends.get(outcome, 0) for outcome in told]
-        created, moved, unchanged, failed = counts
-        return (
-            f"copied {created}, moved {moved}, unchanged {unchanged}, failed {failed},"
-            f" and {self.total - sum(counts)} not done: run the same command again to go on"
-        )
+        told = (Outcome.COPIED, Outcome.MOVED, Outcome.REPAIRED, Outcome.UNCHANGED, Outcome.FAILED)
+        counts = {outcome: self._ends.get(outcome, 0) for outcome in told}
+        words = [
+            f"{outcome} {count}"
+            for outcome, count in counts.items()
+            if count or outcome is not Outcome.REPAIRED
+        ]
+        left = self.total - sum(counts.values())
+        return f"{', '.join(words)}, and {left} not done: run the same command again to go on"
 
 
 async def _prepared(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from mmgraph.account import CONFIRMED
 from mmgraph.cache import DiskCache, MemoryCache, default_path
 from mmgraph.cli.cache import limit_of
 from mmgraph.cli.creation import commands
@@ -18,7 +19,7 @@ from mmgraph.cli.routes import allowances, cautioned, chunks, routes
 from mmgraph.clock import Clock, SystemClock
 from mmgraph.compile import Compiler
 from mmgraph.errors import RegistryError, SpecError
-from mmgraph.events import Event, Finished, Notice, Outcome, Reporter
+from mmgraph.events import Event, Finished, Notice, Reporter
 from mmgraph.memory import Noting
 from mmgraph.names import Registry, quote
 from mmgraph.plan import Plan
@@ -227,7 +228,7 @@ async def _open_view(
 
 def _note(notes: Notes, clock: Clock, event: Event) -> None:
     """Note what a destination has been confirmed to name, so that it is known offline."""
-    if isinstance(event, Finished) and event.outcome in (Outcome.COPIED, Outcome.MOVED, Outcome.UNCHANGED):
+    if isinstance(event, Finished) and event.outcome in CONFIRMED:
         destination = event.destination
         notes.note(destination.repository, destination.name, Seen(event.digest, int(clock.wall())))
 

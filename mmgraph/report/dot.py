@@ -159,7 +159,6 @@ class _Drawing:
             changes = [*changes_of("+", goal.gains), *changes_of("-", goal.losses)] if goal else []
             lacks = f"lacks {', '.join(map(str, goal.missing))}" if goal and goal.missing else ""
             was = f"was {step.old.short}" if step.action is Action.MOVE and step.old else ""
-            was = "repaired" if goal and goal.repairs else was
             return [f"{step.action} :{first.name}", was, *changes, lacks]
         short = Digest(first.name).short
         if first.kind is Kind.BLOB:

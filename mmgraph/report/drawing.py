@@ -44,6 +44,7 @@ LOOKS: Final[Mapping[str, Look]] = {
     Action.UNCHANGED: Look("#f5f5f5", "#9e9e9e", "filled", "0.6", "#757575"),
     Action.CREATE: Look("#cdeccf", "#2e7d32", "filled", "1.8"),
     Action.MOVE: Look("#fff3a8", "#b07c00", "filled,bold", "2.2"),
+    Action.REPAIR: Look("#cdeeee", "#00696b", "filled,bold", "2.2"),
     FAILED: Look("#ffcdd2", "#c62828", "filled,bold", "2.2"),
 }
 

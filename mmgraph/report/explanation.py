@@ -28,6 +28,7 @@ _STYLES = {
     Action.CREATE: Style.CREATE,
     Action.MOUNT: Style.MOVE,
     Action.MOVE: Style.MOVE,
+    Action.REPAIR: Style.MOVE,
 }
 _MEANINGS = {
     Action.PRESENT: "nothing is done, it is there",
@@ -36,7 +37,8 @@ _MEANINGS = {
     Action.PUT: "it is sent",
     Action.UNCHANGED: "nothing is done, it is as it shall be",
     Action.CREATE: "the tag is new",
-    Action.MOVE: "the tag is written anew",
+    Action.MOVE: "the tag names something else now",
+    Action.REPAIR: "the tag is written again, and what is missing of its image is sent",
 }
 
 _FORBIDDEN = {

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from mmgraph.errors import SpecError
+from mmgraph.plan import Action
 from mmgraph.report.focus import focused_goals, nodes_of
 from mmgraph.report.offline import SCHEMA as OFFLINE_SCHEMA
 from mmgraph.report.offline import basis_object
@@ -99,7 +100,7 @@ def schema() -> dict[str, Any]:
         "registry": _TEXT,
         "repository": {"type": "string", "description": "The path, without the registry."},
         "name": {"type": "string", "description": "The digest, or the tag."},
-        "action": {"enum": ["present", "mount", "upload", "put", "unchanged", "create", "move"]},
+        "action": {"enum": list(map(str, Action))},
         "reason": _TEXT,
         "size": {**_COUNT, "description": "Bytes; tags have none."},
         "platform": _TEXT,

@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
 _KEY = "Folders are images. Lines: bytes in common with an image before it; dashed: mounted from there."
 _NAMES = 3
-_ACTIONS = {Result.MOVE: Action.MOVE, Result.CREATE: Action.CREATE, Result.UNCHANGED: Action.UNCHANGED}
+_ACTIONS = {
+    Result.MOVE: Action.MOVE,
+    Result.REPAIR: Action.REPAIR,
+    Result.CREATE: Action.CREATE,
+    Result.UNCHANGED: Action.UNCHANGED,
+}
 
 
 class _Image(msgspec.Struct, frozen=True):
@@ -185,9 +190,7 @@ def _node(image: _Image) -> str:
     sums = ", ".join(f"{action} {size(count)}" for action, count in image.bytes.items() if count)
     mounts = [f"mount {size(count)} from {place.path}" for place, count in image.mounts.items()]
     was = dict.fromkeys(
-        "repaired" if goal.repairs else f"was {goal.old.short}"
-        for goal in image.goals
-        if goal.result is Result.MOVE and goal.old
+        f"was {goal.old.short}" for goal in image.goals if goal.result is Result.MOVE and goal.old
     )
     changes = dict.fromkeys(
         phrase

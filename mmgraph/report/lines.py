@@ -34,6 +34,7 @@ _VARIABLE: Final = re.compile(r"\b(?:sha\d+:[0-9a-f]+|\d+)\b")
 MARKS: Final = {
     Outcome.COPIED: ("+", Style.CREATE),
     Outcome.MOVED: ("~", Style.MOVE),
+    Outcome.REPAIRED: ("*", Style.MOVE),
     Outcome.FAILED: ("!", Style.FAILURE),
     Outcome.BLOCKED: ("!", Style.FAILURE),
 }
@@ -67,7 +68,7 @@ class Lines:
     def begin(self, plan: Plan, more: int = 0) -> None:
         """Take the totals from the plan, which is carried out now; ``more`` specs will enter it later."""
         self._totals.begin(plan, self._clock.now(), more)
-        changes = plan.count(Result.CREATE) + plan.count(Result.MOVE) + more
+        changes = sum(goal.changes for goal in plan.goals) + more
         # The totals count what fails too: their numbers and this line's shall agree.
         others = "".join(f", {count} {what}" for what, count in _failing(plan).items() if count)
         sends = "" if more else f", {size(self._totals.total)} to send"

@@ -27,7 +27,13 @@ _CAUSE_LIMIT: Final = 300
 _RESERVE: Final = 200
 """Characters kept for the line that says how many rows are left out, and for what closes a fold."""
 _TICKS: Final = re.compile("`+")
-_SIGNS: Final = {Result.CREATE: "+", Result.MOVE: "~", Result.UNCHANGED: "=", Result.FAILED: "!"}
+_SIGNS: Final = {
+    Result.CREATE: "+",
+    Result.MOVE: "~",
+    Result.REPAIR: "*",
+    Result.UNCHANGED: "=",
+    Result.FAILED: "!",
+}
 _HEAD: Final = "| | tag | digest | moves | alone |\n|---|---|---|---:|---:|\n"
 _FAILED_HEAD: Final = "| | tag | cause |\n|---|---|---|\n"
 
@@ -49,7 +55,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
     by_cost = sorted(
         range(len(plan.goals)), key=lambda place: (-costs.alone[place], -costs.moved[place], place)
     )
-    changed = [place for place in by_cost if plan.goals[place].result in (Result.CREATE, Result.MOVE)]
+    changed = [place for place in by_cost if plan.goals[place].changes]
     writer = Writer(limit)
     summary = plan_line(plan).replace(". ", ".  \n")  # two blanks break the line
     writer.add(f"### mmgraph plan\n\n{summary}\n")
@@ -86,7 +92,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
 
 def _row(goal: Goal, moved: int, alone: int) -> str:
     digest = goal.root.short if goal.root else ""
-    if goal.repairs and goal.root:
+    if goal.result is Result.REPAIR and goal.root:
         digest = f"{goal.root.short} repaired"
     elif goal.result is Result.MOVE and goal.old and goal.root:
         digest = f"{goal.old.short} -> {goal.root.short}"

@@ -88,9 +88,9 @@ def summary_text(
 
 def summary_line(account: Account) -> str:
     """The last line of a summary; its form does not change, but that repairs are told where there were some."""
-    repaired = f" repaired {account.repaired}," if account.repaired else ""
+    repaired = f" repaired {count}," if (count := account.count(Outcome.REPAIRED)) else ""
     return (
-        f"Copied {account.count(Outcome.COPIED)}, moved {account.count(Outcome.MOVED) - account.repaired},{repaired}"
+        f"Copied {account.count(Outcome.COPIED)}, moved {account.count(Outcome.MOVED)},{repaired}"
         f" unchanged {account.count(Outcome.UNCHANGED)}, failed {account.count(Outcome.FAILED)},"
         f" blocked {account.count(Outcome.BLOCKED)}, stopped {account.count(Outcome.STOPPED)}."
         f" {size(account.downloaded)} read, {size(account.uploaded)} sent, {size(account.mounted)} mounted"

@@ -60,6 +60,7 @@ _CAPTION_WIDTH = 110
 _SYMBOLS = {
     Result.CREATE: ("+", Style.CREATE, "create"),
     Result.MOVE: ("~", Style.MOVE, "move"),
+    Result.REPAIR: ("*", Style.MOVE, "repair"),
     Result.UNCHANGED: ("=", Style.FAINT, "unchanged"),
     Result.FAILED: ("!", Style.FAILURE, "failed, or lacks a platform"),
 }
@@ -131,9 +132,9 @@ def _missing(plan: Plan, creators: Mapping[Registry, str], unfold: bool, width: 
 def plan_line(plan: Plan) -> str:
     """The last line of a plan; its form does not change, but that repairs are told where there are some."""
     bill = plan.bill
-    repairs = f" {plan.repairs} to repair," if plan.repairs else ""
+    repairs = f" {count} to repair," if (count := plan.count(Result.REPAIR)) else ""
     return (
-        f"Plan: {plan.count(Result.CREATE)} to copy, {plan.count(Result.MOVE) - plan.repairs} to move,{repairs}"
+        f"Plan: {plan.count(Result.CREATE)} to copy, {plan.count(Result.MOVE)} to move,{repairs}"
         f" {plan.count(Result.UNCHANGED)} unchanged, {plan.count(Result.FAILED)} failed."
         f" {size(bill.downloaded)} to read, {size(bill.uploaded)} to send;"
         f" deduplication saves {size(bill.saved)} ({percent(bill.saved, bill.missing)} %):"
@@ -227,11 +228,8 @@ class _Printer:
         used = {goal.result for goal in self._plan.goals}
         if any(goal.missing for goal in self._plan.goals):
             used.add(Result.FAILED)
-        words = {result: word for result, (_, _, word) in _SYMBOLS.items()}
-        if self._plan.repairs:
-            alone = self._plan.repairs == self._plan.count(Result.MOVE)
-            words[Result.MOVE] = "repair" if alone else "move, or repair"
-        return "   ".join(f"{self._mark(result)} {words[result]}" for result in Result if result in used)
+        words = ((result, word) for result, (_, _, word) in _SYMBOLS.items() if result in used)
+        return "   ".join(f"{self._mark(result)} {word}" for result, word in words)
 
     def _failures(self, failed: Sequence[Goal], *, stale: bool) -> Iterator[str]:
         why = "left out, as the saved plan is stale" if stale else "cannot be planned"
@@ -307,7 +305,7 @@ class _Printer:
         goal = entry.goal
         name = paint(entry.name, Style.STRONG, self._colour)
         phrases = []
-        if goal.repairs and goal.root:
+        if goal.result is Result.REPAIR and goal.root:
             phrases.append(f"{goal.root.short} repaired")
         elif goal.result is Result.MOVE and goal.old and goal.root:
             phrases.append(f"{goal.old.short} -> {goal.root.short}")

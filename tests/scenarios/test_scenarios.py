@@ -74,7 +74,7 @@ async def _state(s: Stage, run: Run, before: Mapping[str, Mapping[str, str]]) ->
         place, tag = goal.spec.destination.repository, goal.spec.destination.tag or ""
         found = closures.get(place.registry, {}).get(place.path, {}).get(tag, ("",))[0]
         old = before.get(place.path, {}).get(tag, "") if place.registry == s.dst.name else ""
-        if found != (goal.root if outcome in {"copied", "moved", "unchanged"} else old):
+        if found != (goal.root if outcome in {"copied", "moved", "repaired", "unchanged"} else old):
             wrong.append((str(place), tag, found))
     return wrong
 

@@ -17,7 +17,7 @@ function readPalette(probe) {
 const LINES = ACTIONS.map((name) => ({
   width: { present: 0.8, unchanged: 0.8, put: 1.3, mount: 1.3 }[name] ?? 1.9,
   dash: name === "mount" ? [4, 3] : [],
-  double: name === "move" || name === "failed",
+  double: name === "move" || name === "repair" || name === "failed",
 }));
 
 const SHAPES = [

@@ -3,7 +3,7 @@
 const ROW_HEIGHT = 30, SPARE = 8;
 
 const COLUMNS = [
-  { key: "action", title: "Action", hint: "What is done about the tag", value: (goal) => ["failed", "move", "create", "unchanged"].indexOf(goal.result) },
+  { key: "action", title: "Action", hint: "What is done about the tag", value: (goal) => RESULTS.indexOf(goal.result) },
   { key: "name", title: "Tag", hint: "The destination", value: (goal) => `${goal.place}${goal.name}` },
   { key: "moved", title: "Moves", hint: "Bytes of all uploads that the tag needs", value: (goal) => goal.moved, number: true },
   { key: "alone", title: "Alone", hint: "Bytes that would not move if this tag were dropped", value: (goal) => goal.alone, number: true },

@@ -26,7 +26,7 @@ function terms() {
   });
 }
 
-const TAG_ACTIONS = ["failed", "move", "create", "unchanged"].map((name) => ACTIONS.indexOf(name));
+const TAG_ACTIONS = RESULTS.map((name) => ACTIONS.indexOf(name));
 
 function chosenGoals(wanted) {
   const ofTags = TAG_ACTIONS.filter((which) => state.actions.has(which));
@@ -114,8 +114,8 @@ function describeLane(scene, lane) {
     }
   }
   const count = (name) => tags.get(name) && `${SIGNS[name]}${tags.get(name)}`;
-  lane.sums = [count("failed"), count("move"), count("create"), count("unchanged"), sums.upload && `↑ ${size(sums.upload)}`, sums.mount && `↪ ${size(sums.mount)}`].filter(Boolean).join("  ");
-  lane.main = ["failed", "move", "create", "unchanged"].filter((name) => tags.has(name)).map((name) => ACTIONS.indexOf(name))[0] ?? -1;
+  lane.sums = [...RESULTS.map(count), sums.upload && `↑ ${size(sums.upload)}`, sums.mount && `↪ ${size(sums.mount)}`].filter(Boolean).join("  ");
+  lane.main = TAG_ACTIONS[RESULTS.findIndex((name) => tags.has(name))] ?? -1;
 }
 
 function showSelection() {
@@ -264,7 +264,8 @@ function showBill() {
     entry("downloaded", "Bytes read from sources, each digest once"),
     entry("saved", "Mounted and shared: what deduplication spares")));
   const counted = (result) => model.goals.filter((goal) => goal.result === result).length;
-  byId("outcome").append(...[["create", "to copy"], ["move", "to move"], ["unchanged", "unchanged"], ["failed", "failed"]].map(([result, words]) =>
+  const told = [["create", "to copy"], ["move", "to move"], ...(counted("repair") ? [["repair", "to repair"]] : []), ["unchanged", "unchanged"], ["failed", "failed"]];
+  byId("outcome").append(...told.map(([result, words]) =>
     make("span", { class: counted(result) ? result : "zero" }, sign(result), `${grouped(counted(result))} ${words}`)));
 }
 
@@ -318,6 +319,7 @@ function showFilters() {
   for (const which of [...TAG_ACTIONS, action.upload, action.mount, action.put, action.present]) {
     const name = ACTIONS[which];
     const count = model.action.reduce((sum, value) => sum + (value === which), 0);
+    if (name === "repair" && !count) continue; // asked for by name, so that most sets have none
     const chip = make("button", { type: "button", class: `chip ${name}`, "aria-pressed": "false", "data-action": name, title: MEANS[name], disabled: !count }, sign(name), name, make("small", {}, grouped(count)));
     chip.addEventListener("click", () => {
       if (!state.actions.delete(which)) state.actions.add(which);

@@ -5,6 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const BLOB = 0, MANIFEST = 1, INDEX = 2, TAG = 3;
 const FAILED = data.actions.length; // beside the actions: a spec that cannot be planned
 const ACTIONS = [...data.actions, "failed"];
+const RESULTS = ["failed", "move", "repair", "create", "unchanged"]; // what needs looking at most, first
 const KINDS = data.kinds;
 const action = Object.fromEntries(ACTIONS.map((name, number) => [name, number]));
 

@@ -1,10 +1,11 @@
 // The words of the page: names, sizes and signs, the same as in the plan as text.
 
 const SIGNS = {
-  create: "+", move: "~", unchanged: "=", failed: "!", upload: "↑", mount: "↪", put: "⇧", present: "=",
+  create: "+", move: "~", repair: "*", unchanged: "=", failed: "!", upload: "↑", mount: "↪", put: "⇧", present: "=",
 };
 const MEANS = {
   create: "the tag is new", move: "the tag names something else now", unchanged: "the tag names what it shall",
+  repair: "the tag names what it shall, and parts of that are missing",
   failed: "the spec cannot be planned", upload: "the blob's bytes are sent",
   mount: "the blob comes from another repository of its registry, without its bytes",
   put: "the manifest or index is sent", present: "it is there already",
