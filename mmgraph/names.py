@@ -34,6 +34,7 @@ _HOST_MARK: Final = re.compile(r"[.:\[A-Z]")
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _HEX_LENGTH: Final = {"sha256": 64, "sha512": 128}
 _HEX: Final = re.compile(r"[0-9a-f]+")
+_USUAL_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 # No port: "sha256:443" is a host.
 _DIGEST_LIKE: Final = re.compile(
     r"(?:sha1|sha224|sha256|sha384|sha512|md5|blake2b|blake2s|blake3):(?![0-9]{1,5}$)[0-9a-f]+", re.IGNORECASE
@@ -89,7 +90,8 @@ class Digest(str):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the digest that ``text`` spells, or raise ``SpecError``."""
-        _check_digest(text)
+        if not _USUAL_DIGEST.fullmatch(text):
+            _check_digest(text)
         return cls(text)
 
     @property
@@ -129,9 +131,8 @@ class Registry(str):
         return cls(HUB if text in _HUB_ALIASES else text)
 
 
-@functools.lru_cache(maxsize=1 << 16)
 def _check_digest(text: str) -> None:
-    """Raise ``SpecError`` where ``text`` is no digest; what many images share is spelled out by each of them."""
+    """Raise ``SpecError`` where ``text`` is no digest."""
     algorithm, colon, value = text.partition(":")
     length = _HEX_LENGTH.get(algorithm)
     if not colon:

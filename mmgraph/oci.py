@@ -7,13 +7,13 @@ travel. The raw bytes are what is sent on; the parsed form only says what they r
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from mmgraph import soundjson
 from mmgraph.errors import ContentError, InternalError, SpecError
 from mmgraph.names import Digest, Platform, quote
 
@@ -26,6 +26,7 @@ DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFEST_TYPES: Final = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEX_TYPES: Final = frozenset({OCI_INDEX, DOCKER_LIST})
+_TYPES: Final = MANIFEST_TYPES | INDEX_TYPES
 
 # Manifests, though none that can be copied: they are read as such, so that the refusal is clear.
 _SCHEMA_1_TYPES: Final = frozenset(
@@ -56,21 +57,14 @@ _ATTESTATION_DIGEST_KEY: Final = "vnd.docker.reference.digest"
 _MANIFEST_FIELDS: Final = frozenset({"config", "layers"})
 _INDEX_FIELDS: Final = frozenset({"manifests"})
 _SCHEMA_1_FIELDS: Final = frozenset({"fsLayers", "history"})
-_COMMON_NAMES: Final = {
-    "mediatype": "mediaType",
-    "artifacttype": "artifactType",
-    "annotations": "annotations",
-}
-_DOCUMENT_NAMES: Final = _COMMON_NAMES | {
-    name.casefold(): name
-    for name in ("schemaVersion", "subject", *_MANIFEST_FIELDS, *_INDEX_FIELDS, *_SCHEMA_1_FIELDS)
-}
-_DESCRIPTOR_NAMES: Final = _COMMON_NAMES | {
-    name: name for name in ("digest", "size", "platform", "urls", "data")
-}
+_NO_MANIFEST_FIELDS: Final = _INDEX_FIELDS | _SCHEMA_1_FIELDS
+_NO_INDEX_FIELDS: Final = _MANIFEST_FIELDS | _SCHEMA_1_FIELDS
+_COMMON_NAMES: Final = frozenset({"mediaType", "artifactType", "annotations"})
+_DOCUMENT_NAMES: Final = (
+    _COMMON_NAMES | {"schemaVersion", "subject"} | _MANIFEST_FIELDS | _INDEX_FIELDS | _SCHEMA_1_FIELDS
+)
+_DESCRIPTOR_NAMES: Final = _COMMON_NAMES | {"digest", "size", "platform", "urls", "data"}
 _PRINTABLE: Final = re.compile(r"[!-~]{0,128}")
-_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False):
@@ -200,9 +194,10 @@ def parse(raw: bytes, content_type: str, digest: Digest | None = None) -> Docume
         raise ContentError(f"the manifest's bytes have the digest {actual}, not {digest}")
     fields = _fields(raw)
     media_type = _media_type(content_type, fields)
-    foreign = (_MANIFEST_FIELDS if media_type in INDEX_TYPES else _INDEX_FIELDS) | _SCHEMA_1_FIELDS
-    if mixed := sorted(foreign & fields.keys()):
-        raise ContentError(f"{quote(mixed[0])} has no place in a document of type {media_type}")
+    foreign = _NO_INDEX_FIELDS if media_type in INDEX_TYPES else _NO_MANIFEST_FIELDS
+    if not foreign.isdisjoint(fields):
+        mixed = min(foreign & fields.keys())
+        raise ContentError(f"{quote(mixed)} has no place in a document of type {media_type}")
     subject = _descriptor(fields["subject"], "subject") if fields.get("subject") is not None else None
     artifact_type = _text(fields, "artifactType")
     if media_type in INDEX_TYPES:
@@ -277,8 +272,8 @@ class _Trimmer:
     def _trim(self, index: Index, inherited: bool) -> Index | None:
         if not index.manifests:
             return None
-        members = _MEMBERS.decode(index.raw)
-        elements = _ELEMENTS.decode(members["manifests"])
+        members = soundjson.members(index.raw)
+        elements = soundjson.elements(members["manifests"])
         pairs = (self._kept(*pair, inherited) for pair in zip(index.manifests, elements, strict=True))
         kept = [pair for pair in pairs if pair]
         if not kept:
@@ -313,7 +308,7 @@ class _Trimmer:
 
 
 def _repointed(element: msgspec.Raw, index: Index) -> msgspec.Raw:
-    members = _MEMBERS.decode(element)
+    members = soundjson.members(element)
     # A copy of the old bytes, where there is one (descriptor.md, "data"), would contradict the new digest.
     members.pop("data", None)
     members["digest"] = msgspec.Raw(msgspec.json.encode(str(index.digest)))
@@ -361,37 +356,29 @@ def _listed(platforms: Iterable[Platform]) -> str:
 def _fields(raw: bytes) -> dict[str, object]:
     """Return the document's fields; refuse whatever two JSON parsers could read differently."""
     try:
-        # The first parser finds duplicate keys; the second cuts indexes up, so it must agree.
-        text = raw.decode("utf-8")
-        document = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse_constant)
-        _MEMBERS.decode(raw)
+        fields = soundjson.fields(raw)
     except RecursionError:
         raise ContentError("a manifest nested too deep to be one") from None
-    except (ValueError, msgspec.MsgspecError) as error:
+    except ValueError as error:
         raise ContentError(f"a manifest that is not sound JSON: {quote(str(error))}") from None
-    return _object(document, "the document", _DOCUMENT_NAMES)
+    return _object(fields, "the document", _DOCUMENT_NAMES)
 
 
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _object(value: object, where: str, names: Mapping[str, str]) -> dict[str, object]:
+def _object(value: object, where: str, names: frozenset[str]) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ContentError(f"{where} is not a JSON object")
-    for key in value:
-        # Go's encoding/json matches names regardless of case: registries and runtimes would read this field.
-        name = names.get(key.casefold(), key)
+    if not names.issuperset(value):
+        _refuse_look_alikes(value, where, names)
+    return value
+
+
+def _refuse_look_alikes(keys: Iterable[str], where: str, names: frozenset[str]) -> None:
+    """Go's encoding/json matches names regardless of case: registries and runtimes would read these fields."""
+    folded = {name.casefold(): name for name in names}
+    for key in keys:
+        name = folded.get(key.casefold(), key)
         if name != key:
             raise ContentError(f"{where} has a field {quote(key)}, which some programs read as {quote(name)}")
-    return value
 
 
 def _media_type(content_type: str, fields: Mapping[str, object]) -> str:
@@ -400,21 +387,20 @@ def _media_type(content_type: str, fields: Mapping[str, object]) -> str:
     version = fields.get("schemaVersion", 2)
     if _ARTIFACT_TYPE in (sent, stated):
         raise ContentError(f"{_ARTIFACT_TYPE} was withdrawn: push the artifact again as an image manifest")
-    if {sent, stated} & _SCHEMA_1_TYPES or version == 1 or "fsLayers" in fields:
+    if sent in _SCHEMA_1_TYPES or stated in _SCHEMA_1_TYPES or version == 1 or "fsLayers" in fields:
         raise ContentError("Docker schema 1 image, long deprecated: push it again with a current docker")
     if type(version) is not int or version != 2:
         raise ContentError("its schemaVersion is not 2, the only one in use")
-    known = MANIFEST_TYPES | INDEX_TYPES
-    if sent not in known and sent not in _VAGUE_TYPES:
+    if sent not in _TYPES and sent not in _VAGUE_TYPES:
         raise ContentError(f"{quote(sent)} is not a manifest's type")
-    if sent in known:
-        if stated in known and stated != sent:
+    if sent in _TYPES:
+        if stated in _TYPES and stated != sent:
             raise ContentError(f"sent as {sent}, but the document says {stated}")
         # Docker's documents always state their type (distribution, manifest-v2-2.md): what states none is OCI's,
         # whatever a registry calls it. Else one registry could decide how another's image is sent on.
         return sent if stated else OCI_INDEX if sent in INDEX_TYPES else OCI_MANIFEST
     if stated:
-        if stated not in known:
+        if stated not in _TYPES:
             raise ContentError(f"{quote(stated)} is not a manifest's type")
         return stated
     if fields.keys() & _INDEX_FIELDS:
@@ -430,7 +416,7 @@ def _descriptors(fields: Mapping[str, object], name: str) -> tuple[Descriptor, .
         return ()  # Go writes an empty list that was never touched as null.
     if not isinstance(value, list):
         raise ContentError(f"{name} is not a list")
-    return tuple(_descriptor(element, f"{name}[{number}]") for number, element in enumerate(value))
+    return tuple([_descriptor(element, f"{name}[{number}]") for number, element in enumerate(value)])
 
 
 def _descriptor(value: object, where: str) -> Descriptor:
@@ -446,6 +432,8 @@ def _descriptor(value: object, where: str) -> Descriptor:
         digest = Digest.parse(_text(fields, "digest"))
     except SpecError as error:
         raise ContentError(f"{where}: {error}") from None
+    if len(fields) == 3:  # these, and no others: most descriptors
+        return Descriptor(media_type, digest, size)
     return Descriptor(
         media_type=media_type,
         digest=digest,
