@@ -6,6 +6,7 @@ Asks one HEAD a name, and writes nothing. Knows not how the plan was kept.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,9 +17,11 @@ from mmgraph.evidence import Look
 from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Reference, Registry, Repository
 from mmgraph.plan import STALE, Action, Goal, Plan, Result, Step, is_done
+from mmgraph.soundness import bill_of
+from mmgraph.store import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mmgraph.clock import Clock
     from mmgraph.store import Destination, Source
@@ -82,7 +85,7 @@ def skip(plan: Plan, stale: Sequence[Stale]) -> Plan:
     """Return the plan with the stale destinations as failed, without what only they need.
 
     What was to be mounted from where they would have put it is uploaded once, and mounted from there. The bill stays
-    that of the whole plan.
+    that of the whole plan; ``billed`` has that of what is left.
     """
     if not stale:
         return plan
@@ -127,6 +130,26 @@ def _land_anew(plan: Plan, graph: Graph, steps: dict[Node, Step]) -> None:
             place = landing.repository
             steps[node] = replace(step, reason=f"mountable from {place.path}", mount_from=place)
             graph.join(landing, node, Edge.MOUNT)
+
+
+def billed(plan: Plan, chunk: Callable[[Registry, int], int]) -> Plan:
+    """Return what is left of a plan with the bill of that: of its steps, and a look at all that was looked at.
+
+    ``chunk`` returns the bytes of the chunks in which a registry is sent a blob of so many bytes; 0: it goes whole.
+    """
+    bill = bill_of(plan)
+    asked = {registry: Counter(kinds) for registry, kinds in bill.requests.items()}
+    for goal in plan.goals:
+        if goal.stale:
+            asked.setdefault(goal.spec.destination.repository.registry, Counter())[
+                Operation.HEAD_MANIFEST
+            ] += 1
+    for node, step in plan.steps.items():
+        registry = node.repository.registry
+        if step.action is Action.UPLOAD and (piece := chunk(registry, step.size)):
+            asked[registry][Operation.PATCH_UPLOAD] += -(-step.size // piece)
+    requests = {registry: dict(sorted(kinds.items())) for registry, kinds in sorted(asked.items())}
+    return replace(plan, bill=replace(bill, requests=requests))
 
 
 async def drift(plan: Plan, source: Source) -> tuple[str, ...]:

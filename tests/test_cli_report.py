@@ -14,8 +14,9 @@ from benchmarks.fleet import Fleet
 from mmgraph.cli import main
 from mmgraph.report import account_json, events_json
 from mmgraph.server import Delay, Refuse, Rule, Stall
-from mmgraph.store import Operation
+from mmgraph.store import Operation, RawManifest
 from tests.support.command import Done, end
+from tests.support.making import content, digest, manifest
 from tests.test_cli_apply import Mirror, mirror
 
 BROKEN = "team-0/service-1"
@@ -304,6 +305,29 @@ async def test_what_is_skipped_is_left_as_it_was_planned(tmp_path: Path, tiny_fl
         again = await made.run("apply", "failed.json")
         complete = await made.is_complete()
     assert (1, expected, 0, True) == (done.code, left(made), again.code, complete)
+
+
+async def test_what_is_left_of_a_plan_is_what_was_expected(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """A tag is stale: bytes and requests that were for it alone are neither predicted nor said to be missing."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("plan", "--out", "mirror.plan")
+        stranger = manifest("stranger")
+        upload = made.destination.storage.upload("team-0/service-1")
+        upload.write(content("stranger"))
+        upload.commit(digest("stranger"))
+        raw = RawManifest(stranger.raw, stranger.media_type)
+        made.destination.storage.put_manifest("team-0/service-1", stranger.digest, raw, ["v1"])
+        done = await recorded(made, "mirror.plan", "--skip-stale")
+    report = reported(made)
+    sums = [report["bytes"][name] for name in ("downloaded", "uploaded", "mounted")]
+    others = {
+        kind
+        for place in report["registries"].values()
+        for kind, pair in place["requests"].items()
+        if pair["predicted"] != pair["observed"]
+    }
+    assert (1, [], {"GET ping"}) == (done.code, [each for each in sums if len({*each.values()}) > 1], others)
+    assert (True, False) == ("1 spec failed" in done.out, "The plan expected" in done.out), done.out
 
 
 @pytest.mark.parametrize(

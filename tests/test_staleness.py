@@ -18,7 +18,7 @@ from mmgraph.saved import read, write
 from mmgraph.server import Refuse, Rule
 from mmgraph.soundness import bill_of
 from mmgraph.specs import CopySpec
-from mmgraph.staleness import Stale, check, drift, settle, skip
+from mmgraph.staleness import Stale, billed, check, drift, settle, skip
 from mmgraph.store import Operation, RawManifest
 from tests.support.making import Bench, content, digest, manifest, spec
 from tests.support.rig import Rig, rig
@@ -217,6 +217,39 @@ async def test_a_stale_destination_is_skipped_and_counted_as_failed() -> None:
     cause = f"the saved plan is stale: it named nothing, and names {other.digest} now"
     assert [(True, cause), (False, ""), (False, "")] == [(end.bad, end.cause) for end in account.ends]
     assert [other.digest, FIRST.digest, SECOND.digest] == [name and name.digest for name in names]
+
+
+async def test_what_is_left_costs_what_its_bill_says() -> None:
+    """A tag is stale, one is done already, one is left: bytes and requests are those of that one, looks aside."""
+    async with rig() as rigged:
+        for name, image in (("a:1", FIRST), ("b:1", SECOND), ("c:1", FIRST)):
+            await lay(rigged, 0, name, image)
+        plan = await planned(rigged, "a:1", "b:1", "c:1")
+        place = rigged.repository(1, "a")
+        rigged.put_blob(place, content("other"))
+        other = manifest("other")
+        await rigged.client.put_manifest(place, "1", other.digest, RawManifest(other.raw, other.media_type))
+        await lay(rigged, 1, "b:1", SECOND)
+        before = {registry: dict(kinds) for registry, kinds in rigged.client.counts().items()}
+        looks, stale = await check(plan, rigged.client, SystemClock())
+        left = billed(settle(skip(plan, stale), looks), lambda registry, size: 0)
+        await drift(left, rigged.client)
+        await Execution(left, rigged.client, SystemClock(), silent, looks).run()
+        after = rigged.client.counts()
+    spent = {
+        registry: {
+            kind: more for kind, count in kinds.items() if (more := count - before[registry].get(kind, 0))
+        }
+        for registry, kinds in after.items()
+    }
+    assert (10, 10, left.bill.requests) == (left.bill.uploaded, left.bill.downloaded, spent)
+
+
+def test_the_chunks_of_what_is_left_are_those_of_who_carries_it_out() -> None:
+    """Of each blob that is uploaded, the last one being shorter."""
+    left = billed(without(sharing(), 0), lambda registry, size: 3)
+    [counts] = [kinds for registry, kinds in left.bill.requests.items() if registry == "dst.example"]
+    assert (2 * 4, 3) == (counts[Operation.PATCH_UPLOAD], counts[Operation.HEAD_MANIFEST])
 
 
 def sharing() -> Plan:

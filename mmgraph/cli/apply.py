@@ -309,9 +309,13 @@ async def _prepared(
         made = cautioned(session.network, await compiler.begin())
         return made, compiler.evidence.looks, (), compiler
     looks, stale = await staleness.check(chosen, session.client, session.clock, keep_going=skip)
+    left = chosen
     if skip:
-        chosen, stale = staleness.skip(chosen, stale), ()
-    made = cautioned(session.network, staleness.settle(chosen, looks))
+        left, stale = staleness.skip(chosen, stale), ()
+    left = staleness.settle(left, looks)
+    if left.goals != chosen.goals:
+        left = staleness.billed(left, session.chunk)
+    made = cautioned(session.network, left)
     if stale:
         return made, looks, stale, None
     if not exact:

@@ -82,7 +82,8 @@ class Session:
         """Tell what a person should know."""
         self.view(Notice(None, message))
 
-    def _chunk(self, registry: Registry, size: int) -> int:
+    def chunk(self, registry: Registry, size: int) -> int:
+        """Return the bytes of the chunks in which ``registry`` is sent a blob of ``size`` bytes; 0: it goes whole."""
         try:
             return self.client.chunk(registry, size)
         except RegistryError:
@@ -147,7 +148,7 @@ class Session:
                 for each in registries
                 if each in self.creators or quirks.has(each, Quirk.REPOSITORY_FIRST)
             },
-            chunk=self._chunk,
+            chunk=self.chunk,
             rules=rules,
         )
 
