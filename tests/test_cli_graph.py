@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from mmgraph.cli import main
+from mmgraph.closure import Unread
+from mmgraph.evidence import Evidence
+from mmgraph.plan import Planner
+from mmgraph.report.violations import LIMIT
 from mmgraph.saved import write
-from tests.support.making import half_failed
+from tests.support.making import half_failed, spec
 
 
 @pytest.fixture
@@ -64,3 +68,22 @@ def test_json_of_a_focus_has_what_it_needs(plan: str, capsys: pytest.CaptureFixt
     main(["graph", plan, "--format", "json", "--focus", "tool:2"])
     tags = [node["name"] for node in json.loads(capsys.readouterr().out)["nodes"] if node["kind"] == "tag"]
     assert ["2"] == tags
+
+
+@pytest.mark.parametrize("command", [["graph"], ["plan", "-q"], ["plan", "--format", "dot"]])
+def test_of_many_failures_the_first_are_told_one_by_one(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many as of broken rules; of the others their number."""
+    monkeypatch.chdir(tmp_path)
+    planner = Planner(Evidence(), {})
+    for number in range(LIMIT + 3):
+        planner.fail(Unread(spec(f"gone:{number}", f"gone:{number}"), f"no such tag {number}"))
+    Path("x.plan").write_bytes(write(planner.finish(), "test"))
+    code = main([*command, "x.plan"])
+    lines = capsys.readouterr().err.splitlines()
+    assert (1, LIMIT + 1, f"mmgraph: and 3 more that cannot be planned, {LIMIT + 3} in all") == (
+        code,
+        len(lines),
+        lines[-1],
+    )

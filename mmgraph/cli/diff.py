@@ -40,14 +40,13 @@ def diff(
     """Say what differs between two plans, each of them saved, or made of specs now."""
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
-    from mmgraph.cli.output import DASH, say
-    from mmgraph.cli.rules import read_rules
+    from mmgraph.cli.output import DASH
+    from mmgraph.cli.rules import read_rules, say_failures
     from mmgraph.cli.session import open_session
     from mmgraph.difference import compare
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
     from mmgraph.recall import Recall
-    from mmgraph.report.words import safe
 
     if {old, new} <= {DASH, "-"}:
         raise SpecError("standard input (-) is named twice, and can be read once")
@@ -66,8 +65,7 @@ def diff(
         for side, plan in zip(("OLD", "NEW"), plans, strict=True):
             _notice_broken(side, plan, rules)
         failed = [goal for plan in plans for goal in plan.goals if goal.result is Result.FAILED]
-        for line in dict.fromkeys(f"{goal.spec.destination}: {goal.cause}" for goal in failed):
-            say(safe(line))
+        say_failures(failed)
         if failed:
             return FAILED
         return CHANGES if detailed_exitcode and found.differs else DONE

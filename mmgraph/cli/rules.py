@@ -5,7 +5,7 @@ They are no options: nothing in the environment and no flag changes or leaves ou
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,8 +16,8 @@ from mmgraph.cli.options import ALL, Selection
 from mmgraph.cli.output import say
 from mmgraph.errors import SpecError
 from mmgraph.names import Platform, Registry, near_platform, quote
-from mmgraph.plan import Plan, Result
-from mmgraph.report.violations import headline, violation_lines
+from mmgraph.plan import Goal, Plan, Result
+from mmgraph.report.violations import LIMIT, headline, violation_lines
 from mmgraph.report.words import safe
 from mmgraph.rules import Rule, Rules, Violation
 from mmgraph.specs import CopySpec, near_destinations
@@ -90,9 +90,18 @@ def complain(made: Plan) -> None:
     for line in violation_lines(made.violations):
         say(line)
     told = {violation.destination for violation in made.violations}
-    for goal in made.goals:
-        if goal.result is Result.FAILED and goal.spec.destination not in told:
-            say(safe(f"{goal.spec.destination}: {goal.cause}"))
+    say_failures(
+        goal for goal in made.goals if goal.result is Result.FAILED and goal.spec.destination not in told
+    )
+
+
+def say_failures(failed: Iterable[Goal]) -> None:
+    """Say which specs cannot be planned and why, each once: as many as of broken rules, and how many more there are."""
+    lines = list(dict.fromkeys(safe(f"{goal.spec.destination}: {goal.cause}") for goal in failed))
+    for line in lines[:LIMIT]:
+        say(line)
+    if len(lines) > LIMIT:
+        say(f"and {len(lines) - LIMIT} more that cannot be planned, {len(lines)} in all")
 
 
 def _rule(number: int, table: dict[str, Any]) -> Rule:
