@@ -19,7 +19,7 @@ from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Platform, Reference, Registry, Repository, printable, quote
 from mmgraph.oci import Document, parse
 from mmgraph.plan import Action, Goal, Plan, Result, Step
-from mmgraph.soundness import Soundness, check_bill
+from mmgraph.soundness import Soundness
 from mmgraph.specs import CopySpec, Origin, read_specs
 from mmgraph.store import Operation
 
@@ -216,7 +216,7 @@ def read(raw: bytes) -> Plan:
     """Return the plan that ``write`` wrote. Raises ``SpecError`` that says where it is wrong, and what is."""
     if len(raw) > SIZE_LIMIT:
         _refuse("$", f"it has {len(raw)} bytes, more than the {SIZE_LIMIT} that are read")
-    if not raw.strip():
+    if not raw or raw.isspace():
         _refuse("$", "it is empty")
     if raw.count(b"{") + raw.count(b"[") > _BRACKETS_LIMIT or raw.count(b",") > _COMMAS_LIMIT:
         _refuse("$", f"it has more than {_BRACKETS_LIMIT} parts, or {_COMMAS_LIMIT} values")
@@ -345,12 +345,23 @@ def _unchecked(registries: frozenset[Registry], text: str) -> Registry:
     return Registry(text)
 
 
+class _Repositories(dict[str, Repository]):
+    """Repositories by their names in full; each is named thousands of times, and read once."""
+
+    def __missing__(self, text: str) -> Repository:
+        repository = Repository.parse(text)
+        if str(repository) != text:
+            raise SpecError(f"{quote(text)} is not written in full, as {quote(str(repository))}")
+        self[text] = repository
+        return repository
+
+
 class _Reader:
     """Builds the plan of one file, part by part."""
 
     def __init__(self, saved: _Saved) -> None:
         self._saved = saved
-        self._repositories: dict[str, Repository] = {}
+        self._repositories = _Repositories()
         self._nodes: list[Node] = []
         self._steps: dict[Node, Step] = {}
         self._names: set[str] = set()
@@ -374,12 +385,13 @@ class _Reader:
         self._names = {node.name for node in self._nodes if _is_document(node)}
         _each("$.documents", self._add_document, saved.documents)
         _each("$.edges", self._add_edge, saved.edges)
-        try:
-            self._graph.check()
-        except InternalError as error:
-            _refuse("$.edges", str(error))
+        if any(first >= then for first, then, _ in saved.edges):  # else, as in a planner's, there is no cycle
+            try:
+                self._graph.check()
+            except InternalError as error:
+                _refuse("$.edges", str(error))
         goals = _each("$.specs", self._goal, zip(specs, saved.specs, strict=True))
-        missing = _each("$.missingRepositories", self._repository, saved.missing_repositories)
+        missing = _each("$.missingRepositories", self._repositories.__getitem__, saved.missing_repositories)
         plan = Plan(self._graph, self._steps, tuple(goals), self._documents, self._bill(), tuple(missing))
         named = partial(_unchecked, plan.registries)
         unchecked = _each("$.uncheckedCertificates", named, saved.unchecked_certificates)
@@ -393,7 +405,7 @@ class _Reader:
         if list(plan.missing) != sorted(set(plan.missing)):
             _refuse("$.missingRepositories", "they are not sorted and distinct")
         try:
-            check_bill(plan)
+            soundness.check_bill()
         except SpecError as error:
             _refuse("$.bill", str(error))
         return plan
@@ -438,16 +450,8 @@ class _Reader:
             None if saved.node is None else self._nodes[saved.node],
         )
 
-    def _repository(self, text: str) -> Repository:
-        if text not in self._repositories:
-            repository = Repository.parse(text)
-            if str(repository) != text:
-                raise SpecError(f"{quote(text)} is not written in full, as {quote(str(repository))}")
-            self._repositories[text] = repository
-        return self._repositories[text]
-
     def _add_node(self, saved: _Node) -> None:
-        repository = self._repository(saved.repository)
+        repository = self._repositories[saved.repository]
         if saved.kind is Kind.TAG:
             text = f"{repository}:{saved.name}"
             reference = Reference.parse(text)
@@ -465,8 +469,8 @@ class _Reader:
             saved.reason,
             saved.size,
             saved.label,
-            None if saved.source is None else self._repository(saved.source),
-            None if saved.mount_from is None else self._repository(saved.mount_from),
+            None if saved.source is None else self._repositories[saved.source],
+            None if saved.mount_from is None else self._repositories[saved.mount_from],
             saved.proven_absent,
             _digest(saved.target),
             _digest(saved.old),
@@ -482,7 +486,7 @@ class _Reader:
 
     def _add_edge(self, saved: tuple[int, int, Edge]) -> None:
         first, then, edge = saved
-        if max(first, then) >= len(self._nodes):
+        if not (first < len(self._nodes) > then):
             raise SpecError(f"there is no node {max(first, then)}")
         self._graph.join(self._nodes[first], self._nodes[then], edge)
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Final
 from mmgraph.bill import Bill
 from mmgraph.errors import ContentError, SpecError
 from mmgraph.graph import Edge, Kind, Node
-from mmgraph.names import Digest
+from mmgraph.names import Digest, Registry
 from mmgraph.oci import Index, limit_platforms
 from mmgraph.plan import Action, Result, is_done
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Set
 
-    from mmgraph.names import Reference, Registry, Repository
+    from mmgraph.graph import Graph
+    from mmgraph.names import Reference, Repository
     from mmgraph.plan import Goal, Plan, Step
 
 _ACTIONS: Final = {
@@ -28,6 +29,7 @@ _ACTIONS: Final = {
     Kind.INDEX: frozenset({Action.PRESENT, Action.PUT}),
     Kind.TAG: frozenset({Action.UNCHANGED, Action.CREATE, Action.MOVE, Action.REPAIR}),
 }
+_NONE: Final[Set[Node]] = frozenset()
 _RESULTS: Final = {
     Action.UNCHANGED: Result.UNCHANGED,
     Action.CREATE: Result.CREATE,
@@ -36,12 +38,38 @@ _RESULTS: Final = {
 }
 
 
+class _Edges:
+    """A graph's edges by the nodes they lead to, gathered at once: asking for those of each node takes far longer."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.needs: defaultdict[Node, set[Node]] = defaultdict(set)
+        self.mounts: defaultdict[Node, set[Node]] = defaultdict(set)
+        self.needed: set[Node] = set()
+        """What something needs."""
+        for first, then, edge in graph.edges():
+            if edge is Edge.NEED:
+                self.needed.add(first)
+                self.needs[then].add(first)
+            else:
+                self.mounts[then].add(first)
+
+    def closure(self, end: Node) -> set[Node]:
+        """All that ``end`` directly or indirectly needs."""
+        found: set[Node] = set()
+        level: Set[Node] = self.needs.get(end, _NONE)
+        while level:
+            found |= level
+            level = set().union(*(self.needs[node] for node in level if node in self.needs)) - found
+        return found
+
+
 class Soundness:
     """The rules, over one plan; each method raises ``SpecError`` for what no planner makes."""
 
     def __init__(self, plan: Plan) -> None:
-        self._graph = plan.graph
+        self._plan = plan
         self._steps = plan.steps
+        self._edges = _Edges(plan.graph)
         self._documents = plan.documents
         self._ends = {goal.node for goal in plan.goals}
         self._written = {node.repository for node, step in plan.steps.items() if not is_done(step)}
@@ -60,14 +88,12 @@ class Soundness:
             raise SpecError(f"{step.action} is not for a {node.kind}")
         if step.source is not None and step.source not in self._sources[node.repository]:
             raise SpecError(f"none of the specs copies from {step.source} to {node.repository}")
-        if node.kind is not Kind.TAG and (step.target, step.old) != (None, None):
+        if node.kind is not Kind.TAG and not (step.target is None and step.old is None):
             # An execution may take a step with a target for a tag's, and write it.
             raise SpecError(f"only a tag names something, and it is a {node.kind}")
         if (step.mount_from is not None) != (step.action is Action.MOUNT):
             raise SpecError("a place to mount from belongs to a mount, and to nothing else")
-        needs, after = set[Node](), set[Node]()
-        for first, edge in self._graph.before(node):
-            (needs if edge is Edge.NEED else after).add(first)
+        needs, after = self._edges.needs.get(node, _NONE), self._edges.mounts.get(node, _NONE)
         if after and step.action is not Action.MOUNT:
             raise SpecError(f"a mount edge leads to it, and it is to be {step.action}")
         if node.kind is Kind.TAG:
@@ -76,14 +102,10 @@ class Soundness:
             self._blob(node, step, needs, after)
         else:
             self._document(node, step, needs)
-        if node not in self._ends:
-            for _, edge in self._graph.after(node):
-                if edge is Edge.NEED:
-                    break
-            else:
-                raise SpecError("nothing needs it, and it is no spec's end")
+        if node not in self._edges.needed and node not in self._ends:
+            raise SpecError("nothing needs it, and it is no spec's end")
 
-    def _tag(self, node: Node, step: Step, needs: set[Node]) -> None:
+    def _tag(self, node: Node, step: Step, needs: Set[Node]) -> None:
         if step.target is None:
             raise SpecError("it has no target")
         # A tag names what it shall, and is written all the same, where parts of that are missing.
@@ -103,7 +125,7 @@ class Soundness:
         if len(needs) != 1 or not needs <= roots:
             raise SpecError("it does not need what it shall name, and nothing else")
 
-    def _blob(self, node: Node, step: Step, needs: set[Node], after: set[Node]) -> None:
+    def _blob(self, node: Node, step: Step, needs: Set[Node], after: Set[Node]) -> None:
         if needs:
             raise SpecError("a blob needs nothing")
         if step.source is None:
@@ -117,7 +139,7 @@ class Soundness:
             if first.repository != place or (first.kind is Kind.BLOB and first.name != node.name):
                 raise SpecError(f"its mount does not come after {first}")
 
-    def _document(self, node: Node, step: Step, needs: set[Node]) -> None:
+    def _document(self, node: Node, step: Step, needs: Set[Node]) -> None:
         document = self._documents.get(Digest(node.name))
         if document is None:
             raise SpecError(f"{node.name} is not among the documents")
@@ -180,6 +202,33 @@ class Soundness:
         if repository not in self._written:
             raise SpecError(f"nothing is written to {repository}")
 
+    def check_bill(self) -> None:
+        """Check that the bill is what the steps and goals come to: a reviewer may read nothing else.
+
+        Only chunks are free, since their length is of the run that made the plan; each has a byte at least.
+        """
+        found, expected = self._plan.bill, _bill(self._plan, self._edges)
+        for name in ("naive", "present", "mounted", "uploaded", "shared", "downloaded"):
+            if getattr(found, name) != getattr(expected, name):
+                raise SpecError(
+                    f"{name} is {getattr(found, name)}, and its steps come to {getattr(expected, name)}"
+                )
+        sent: dict[Registry, int] = {}
+        for node, step in self._steps.items():
+            if step.action is Action.UPLOAD:
+                sent[node.repository.registry] = sent.get(node.repository.registry, 0) + step.size
+        for registry in sorted({*found.requests, *expected.requests}):
+            told, due = found.requests.get(registry, {}), expected.requests.get(registry, {})
+            for operation in Operation:
+                count = told.get(operation, 0)
+                if operation is Operation.PATCH_UPLOAD:
+                    if count > sent.get(registry, 0):
+                        raise SpecError(f"{registry} has more chunks than bytes: {count}")
+                elif count != due.get(operation, 0):
+                    raise SpecError(
+                        f"{registry} has {count} of {operation}, and its steps come to {due.get(operation, 0)}"
+                    )
+
     def _check_limits(self, goal: Goal, root: Digest) -> None:
         """Check that a root that differs from the source's is an index with the spec's platforms and no others."""
         document = self._documents.get(root)
@@ -198,85 +247,67 @@ class Soundness:
             raise SpecError(f"its root {root} is not what its platforms limit")
 
 
-def check_bill(plan: Plan) -> None:
-    """Check that the bill is what the steps and goals come to: a reviewer may read nothing else.
-
-    Only chunks are free, since their length is of the run that made the plan; each has a byte at least.
-    """
-    found, expected = plan.bill, bill_of(plan)
-    for name in ("naive", "present", "mounted", "uploaded", "shared", "downloaded"):
-        if getattr(found, name) != getattr(expected, name):
-            raise SpecError(
-                f"{name} is {getattr(found, name)}, and its steps come to {getattr(expected, name)}"
-            )
-    sent: dict[Registry, int] = {}
-    for node, step in plan.steps.items():
-        if step.action is Action.UPLOAD:
-            sent[node.repository.registry] = sent.get(node.repository.registry, 0) + step.size
-    for registry in sorted({*found.requests, *expected.requests}):
-        told, due = found.requests.get(registry, {}), expected.requests.get(registry, {})
-        for operation in Operation:
-            count = told.get(operation, 0)
-            if operation is Operation.PATCH_UPLOAD:
-                if count > sent.get(registry, 0):
-                    raise SpecError(f"{registry} has more chunks than bytes: {count}")
-            elif count != due.get(operation, 0):
-                raise SpecError(
-                    f"{registry} has {count} of {operation}, and its steps come to {due.get(operation, 0)}"
-                )
-
-
 def bill_of(plan: Plan) -> Bill:
     """Return the bill that follows from a whole plan's steps and goals: all but the chunks."""
-    naive = present = 0
-    for goal in plan.goals:
-        for step in () if goal.node is None else _blobs(plan, goal.node):
-            naive += step.size
-            present += step.size if step.action is Action.PRESENT else 0
+    return _bill(plan, _Edges(plan.graph))
+
+
+def _bill(plan: Plan, edges: _Edges) -> Bill:
+    naive, present = _wanted(plan, edges)
     mounted = uploaded = downloaded = 0
-    requests = _looks(plan)
+    mounts, uploads, reads, puts = (Counter[Registry]() for _ in range(4))
     read: set[str] = set()
+    riding = _riding(plan, edges)
+    mount, upload = Action.MOUNT, Action.UPLOAD  # looked up once: an enum is slow at that
     for node, step in plan.steps.items():
         if is_done(step):
             continue
-        asked = requests[node.repository.registry]
-        if step.action is Action.MOUNT:
+        registry = node.repository.registry
+        if step.action is mount:
             mounted += step.size
-            asked[Operation.POST_UPLOAD] += 1
-        elif step.action is Action.UPLOAD:
+            mounts[registry] += 1
+        elif step.action is upload:
             uploaded += step.size
-            asked[Operation.POST_UPLOAD] += 1
-            asked[Operation.PUT_BLOB] += 1
-            asked[Operation.PROBE] = 1
+            uploads[registry] += 1
             if node.name not in read and step.source is not None:
                 read.add(node.name)
                 downloaded += step.size
-                requests[step.source.registry][Operation.GET_BLOB] += 1
-        elif node.kind is Kind.TAG or not _rides(plan, node):
-            asked[Operation.PUT_MANIFEST] += 1
+                reads[step.source.registry] += 1
+        elif node not in riding:
+            puts[registry] += 1
+    requests = _looks(plan)
+    for operation, counts in (
+        (Operation.POST_UPLOAD, mounts + uploads),
+        (Operation.PUT_BLOB, uploads),
+        (Operation.PROBE, dict.fromkeys(uploads, 1)),
+        (Operation.GET_BLOB, reads),
+        (Operation.PUT_MANIFEST, puts),
+    ):
+        for registry, count in counts.items():
+            requests[registry][operation] += count
     # Each blob that moves does so for one spec, the first that needs it; to all others it is shared.
     shared = naive - present - mounted - uploaded
-    counts = {registry: dict(kinds) for registry, kinds in requests.items()}
-    return Bill(naive, present, mounted, uploaded, shared, downloaded, counts)
+    counted = {registry: dict(kinds) for registry, kinds in requests.items()}
+    return Bill(naive, present, mounted, uploaded, shared, downloaded, counted)
 
 
-def _blobs(plan: Plan, end: Node) -> Iterator[Step]:
-    """The steps of the distinct blobs of a goal's closure."""
-    seen = {end}
-    stack = [end]
-    while stack:
-        for node, edge in plan.graph.before(stack.pop()):
-            if edge is Edge.NEED and node not in seen:
-                seen.add(node)
-                if node.kind is Kind.BLOB:
-                    yield plan.steps[node]
-                else:
-                    stack.append(node)
+def _wanted(plan: Plan, edges: _Edges) -> tuple[int, int]:
+    """The bytes of all goals' blobs, those of each goal counted, and how many of them are present."""
+    wanted = there = 0
+    blob, present = Kind.BLOB, Action.PRESENT
+    for goal in plan.goals:
+        for node in () if goal.node is None else edges.closure(goal.node):
+            if node.kind is blob:
+                step = plan.steps[node]
+                wanted += step.size
+                if step.action is present:
+                    there += step.size
+    return wanted, there
 
 
-def _looks(plan: Plan) -> defaultdict[Registry, Counter[Operation]]:
+def _looks(plan: Plan) -> defaultdict[Registry, dict[Operation, int]]:
     """A HEAD for each destination and each distinct source tag, of what has not failed."""
-    requests: defaultdict[Registry, Counter[Operation]] = defaultdict(Counter)
+    requests: defaultdict[Registry, dict[Operation, int]] = defaultdict(Counter)
     sources: set[Reference] = set()
     for goal in plan.goals:
         source = goal.spec.source
@@ -289,6 +320,11 @@ def _looks(plan: Plan) -> defaultdict[Registry, Counter[Operation]]:
     return requests
 
 
-def _rides(plan: Plan, node: Node) -> bool:
-    """Whether a root goes in the PUT of a tag that names it."""
-    return any(then.kind is Kind.TAG and not is_done(plan.steps[then]) for then, _ in plan.graph.after(node))
+def _riding(plan: Plan, edges: _Edges) -> set[Node]:
+    """The roots that go in the PUT of a tag that names them."""
+    return {
+        root
+        for node, step in plan.steps.items()
+        if node.kind is Kind.TAG and not is_done(step)
+        for root in edges.needs.get(node, _NONE)
+    }

@@ -180,6 +180,18 @@ def test_a_tag_that_lacks_parts_can_be_saved() -> None:
     assert same(plan, read(write(plan, TOOL)))
 
 
+def test_nodes_may_stand_in_any_order() -> None:
+    """A plan is no less sound where what needs a node stands before it."""
+    saved = json.loads(write(simple(), TOOL))
+    last = len(saved["nodes"]) - 1
+    saved["nodes"].reverse()
+    for spec_entry in saved["specs"]:
+        spec_entry["node"] = last - spec_entry["node"]
+    saved["edges"] = [[last - first, last - then, edge] for first, then, edge in saved["edges"]]
+
+    assert simple().steps == read(json.dumps(saved).encode()).steps
+
+
 def test_an_empty_set_can_be_saved() -> None:
     """No specs give a plan with nothing in it."""
     plan = Planner(Evidence(), {}).finish()
