@@ -20,6 +20,7 @@ from mmgraph.evidence import Evidence, Look, Presence
 from mmgraph.observe import Observer
 from mmgraph.oci import Index, digest_of
 from mmgraph.plan import Plan, Planner
+from mmgraph.reasons import Why, say
 from mmgraph.rules import NONE, Change, Rules, Violation
 from mmgraph.tasks import Ahead, each
 
@@ -47,6 +48,7 @@ class Tree(NamedTuple):
 
     repository: Repository
     name: str
+    """The tag; empty where the set itself names the digest."""
     root: Digest
 
 
@@ -86,7 +88,7 @@ class Compiler:
         repository_first: Collection[Registry] = (),
         chunk: Callable[[Registry, int], int] = lambda registry, size: 0,
         rules: Rules = NONE,
-        found: str = "found by HEAD",
+        found: Why = Why.ASKED,
     ) -> None:
         self._specs = specs
         self._found = found
@@ -230,7 +232,7 @@ class Compiler:
 
     def _tree(self, image: Image) -> Tree:
         destination = image.spec.destination
-        return Tree(destination.repository, destination.tag or "the set", image.root)
+        return Tree(destination.repository, destination.tag or "", image.root)
 
     async def _survey(self, spec: CopySpec) -> None:
         """Learn what the spec wants and what its destination names, both at once; nothing where it breaks a rule."""
@@ -328,7 +330,7 @@ class Compiler:
         await each(trees, load, _WIDTH)
         for tree in trees:
             if tree in read:
-                reason = f"listed by {tree.root.short}, which {tree.name} names"
+                reason = say(Why.TAG if tree.name else Why.FOUND, digest=tree.root.short, name=tree.name)
                 self._observer.hold(tree.repository, tree.root, reason)
 
     def _old(self) -> list[Tree]:
@@ -415,7 +417,7 @@ class Compiler:
         for image in self._changed():
             source = image.spec.source.repository
             if source.registry in registries:
-                reason = f"listed by {image.source_digest.short}, the source"
+                reason = say(Why.SOURCE, digest=image.source_digest.short)
                 self._observer.hold(source, image.root, reason, trimmed=image.trimmed)
 
     def _silent_repositories(self) -> list[Repository]:
@@ -449,7 +451,7 @@ class Compiler:
         await each(questions, ask, _WIDTH)
         for question in questions:
             if answers[question] is Presence.PRESENT:
-                self.evidence.hold(question.repository, question.digest, self._found)
+                self.evidence.hold(question.repository, question.digest, say(self._found))
             elif answers[question] is Presence.ABSENT:
                 self.evidence.lack(question.repository, question.digest)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from mmgraph.reasons import Why, say
+
 if TYPE_CHECKING:
     from mmgraph.names import Digest, Registry, Repository
 
@@ -33,9 +35,9 @@ class Look(NamedTuple):
     at: float
 
 
-UNKNOWN = Known(Presence.UNKNOWN, "not known")
-_REPOSITORY_ABSENT = Known(Presence.ABSENT, "repository absent")
-_ABSENT = Known(Presence.ABSENT, "absent")
+UNKNOWN = Known(Presence.UNKNOWN, say(Why.UNKNOWN))
+_REPOSITORY_ABSENT = Known(Presence.ABSENT, say(Why.NO_REPOSITORY))
+_ABSENT = Known(Presence.ABSENT, say(Why.ABSENT))
 
 
 class Evidence:

@@ -1,18 +1,18 @@
 """Why a plan does what it does about one node, and what hangs on it: the answer to "explain", as values.
 
-Owns what is said of a node and the sentence for each kind of evidence. Pure; must not know how it is shown.
+Owns what is said of a node; the sentences about evidence are the grounds'. Pure; must not know how it is shown.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from mmgraph.cost import Costs
 from mmgraph.graph import Edge, Kind, Node
+from mmgraph.grounds import Grounds
 from mmgraph.plan import Action, Goal, Plan, Result, Step, is_done
 from mmgraph.rules import Violation
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mmgraph.lookup import Subject
-
-_LISTED: Final = re.compile(r"listed by (?P<digest>\S+), (?:which (?P<name>.+) names|the source)")
-_MOVED: Final = re.compile(r"names (?P<digest>\S+:\S+)")
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -75,6 +72,7 @@ class Explainer:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._costs = Costs(plan)
+        self._grounds = Grounds(plan)
         self._uncreated = frozenset(plan.missing)
         self._ends = {goal.node: place for place, goal in enumerate(plan.goals) if goal.node is not None}
         self._places: dict[str, list[Node]] = {}
@@ -86,7 +84,7 @@ class Explainer:
         """Return what there is to say of ``subject``."""
         node, plan = subject.node, self._plan
         if node is None:
-            told = self._without_node(subject.goal)
+            told = self._grounds.without_node(subject.goal)
             return Explanation(subject.goal, None, None, told, violations=self._violations(subject))
         step = plan.steps[node]
         above = plan.graph.dependants([node])
@@ -100,7 +98,7 @@ class Explainer:
             subject.goal,
             node,
             step,
-            self._evidence(node, step, landing),
+            self._grounds.of(node, step, landing),
             tuple(then for then, edge in plan.graph.after(node) if edge is Edge.NEED),
             needed_by,
             tuple(self._parts(needs)),
@@ -156,93 +154,3 @@ class Explainer:
             for then, edge in self._plan.graph.after(node):
                 if edge is Edge.MOUNT and then not in failing:
                     yield then  # once: a blob has one place to be mounted from
-
-    # Evidence, in sentences
-
-    def _without_node(self, goal: Goal | None) -> str:
-        if goal is not None and (broken := self._plan.broken_by(goal)):
-            return self._forbidden(broken)
-        if goal is None or goal.result is Result.FAILED:
-            return "It cannot be planned, so it is not in the graph."
-        return "It was found there under its own digest (HEAD), and what it consists of was not read."
-
-    def _forbidden(self, broken: tuple[Violation, ...]) -> str:
-        if any(each.demand.startswith("only-registries") for each in broken):
-            return "Its name alone says so: neither source nor destination was looked at, so it is not in the graph."
-        if self._plan.offline is not None:
-            return (
-                "What it shall be is known, and what it is, as far as the rule asks; it is not in the graph."
-            )
-        return (
-            "Its source was read and its destination looked at; as a rule forbids it, it is not in the graph."
-        )
-
-    def _evidence(self, node: Node, step: Step, landing: Node | None) -> str:
-        if step.action is Action.MOUNT:
-            return self._of_mount(node, step, landing)
-        if step.action is Action.PRESENT:
-            return _present(node, step)
-        if node.kind is Kind.TAG:
-            return _of_tag(step)
-        sentence = {
-            "absent": f"It is not there: the registry was asked for it (HEAD) in {node.repository.path} and said so.",
-            "repository absent": f"It is not there: the list of tags of {node.repository.path} answers 404, so the"
-            " repository is taken to hold nothing.",
-            "not known": f"Nothing that was read says that {node.repository.path} holds it, and it was not asked for;"
-            " the registry says so when it is sent.",
-            "parts of it are missing": "Something lists it there, but parts of it are missing, so the registry cannot"
-            " have it whole.",
-        }.get(step.reason, f"The plan says: {step.reason}.")
-        if step.action is Action.UPLOAD:
-            return f"{sentence} No other repository of {node.repository.registry} is known to hold it."
-        return sentence
-
-    def _of_mount(self, node: Node, step: Step, landing: Node | None) -> str:
-        place, path = step.mount_from, node.repository.path
-        if landing is None:
-            return f"{place} was found to hold it when the plan was made, and {path} was not."
-        known = self._plan.steps[landing]
-        if known.action is Action.PRESENT:
-            return f"{path} is not known to hold it, and {place} is: {_of_present(landing, known)}."
-        return f"Nobody at {node.repository.registry} is known to hold it. It lands in {place} first."
-
-
-def _present(node: Node, step: Step) -> str:
-    """What its registry said of it itself is known; what only something else lists is believed."""
-    found = _LISTED.fullmatch(step.reason)
-    told = step.reason == "found by HEAD" or (
-        found is not None and found["name"] and node.name.startswith(found["digest"])
-    )
-    if told:
-        return f"It is there: {_of_present(node, step)}."
-    return f"It is taken to be there: {_of_present(node, step)}; mmgraph verify asks."
-
-
-def _of_present(node: Node, step: Step) -> str:
-    """How it is known that a blob or manifest is there."""
-    path = node.repository.path
-    if step.reason == "found by HEAD":
-        return f"the registry was asked for it (HEAD) in {path}, and has it"
-    found = _LISTED.fullmatch(step.reason)
-    if found is None:
-        return f"the plan says, {step.reason}"
-    digest, name = found["digest"], found["name"]
-    if name is None:
-        return f"{path} is a source of the set too, and {digest} there lists it"
-    if name == "the set":
-        return f"{digest} was found in {path} under its own digest (HEAD), and what it lists with it"
-    if node.name.startswith(digest):
-        return f"{name} of {path} names it (HEAD)"
-    return f"{name} of {path} names {digest} (HEAD), which lists it"
-
-
-def _of_tag(step: Step) -> str:
-    if step.reason == "names it already":
-        return f"The tag was looked at (HEAD), and names {step.target} already."
-    if step.reason == "absent":
-        return f"The tag was looked at (HEAD): there is none of that name. It shall name {step.target}."
-    if step.reason == "names it, and parts of it are missing":
-        return f"The tag was looked at (HEAD), and names {step.target}, parts of which are missing."
-    if _MOVED.fullmatch(step.reason):
-        return f"The tag was looked at (HEAD), and names {step.old}. It shall name {step.target}."
-    return f"The plan says: {step.reason}."

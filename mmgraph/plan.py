@@ -21,6 +21,7 @@ from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.memory import Basis
 from mmgraph.names import Digest, Platform, Registry, Repository
 from mmgraph.oci import Descriptor, Document, Index, platforms_of
+from mmgraph.reasons import Why, say
 from mmgraph.rules import Violation
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation
@@ -288,13 +289,13 @@ class Planner:
         tag = Node(Kind.TAG, destination.repository, destination.tag)
         whole = root is None or self._steps[root].action is Action.PRESENT
         if old == image.root and whole:
-            step = Step(Action.UNCHANGED, "names it already", target=image.root, old=old)
+            step = Step(Action.UNCHANGED, say(Why.NAMES_IT), target=image.root, old=old)
         elif old == image.root:
-            step = Step(Action.REPAIR, "names it, and parts of it are missing", target=image.root, old=old)
+            step = Step(Action.REPAIR, say(Why.NAMES_BROKEN), target=image.root, old=old)
         elif old is None:
-            step = Step(Action.CREATE, "absent", target=image.root)
+            step = Step(Action.CREATE, say(Why.ABSENT), target=image.root)
         else:
-            step = Step(Action.MOVE, f"names {old}", target=image.root, old=old)
+            step = Step(Action.MOVE, say(Why.NAMES, digest=old), target=image.root, old=old)
         self._graph.add(tag)
         if root is not None:
             self._graph.join(root, tag, Edge.NEED)
@@ -333,7 +334,7 @@ class Planner:
         elif all(is_done(self._steps[part]) for part, _ in self._graph.before(node)):
             action, reason = Action.PRESENT, known.reason
         else:
-            action, reason = Action.PUT, "parts of it are missing"
+            action, reason = Action.PUT, say(Why.BROKEN)
         return Step(action, reason, len(document.raw), label, source)
 
     def _labels(self, root: Digest) -> dict[Digest, str]:
@@ -359,7 +360,7 @@ class Planner:
         if holder is not None or landing is not None:
             place = holder or landing.repository  # type: ignore[union-attr]
             self._steps[node] = Step(
-                Action.MOUNT, f"mountable from {place.path}", blob.size, source=source, mount_from=place
+                Action.MOUNT, say(Why.MOUNTABLE, name=place.path), blob.size, source=source, mount_from=place
             )
             after = Node(Kind.BLOB, holder, digest) if holder else landing
             if after is not None and after in self._steps:

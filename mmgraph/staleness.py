@@ -17,6 +17,7 @@ from mmgraph.evidence import Look
 from mmgraph.graph import Edge, Graph, Kind, Node
 from mmgraph.names import Digest, Reference, Registry, Repository
 from mmgraph.plan import STALE, Action, Goal, Plan, Result, Step, is_done
+from mmgraph.reasons import Why, say
 from mmgraph.soundness import bill_of
 from mmgraph.store import Operation
 
@@ -124,11 +125,11 @@ def _land_anew(plan: Plan, graph: Graph, steps: dict[Node, Step]) -> None:
         left = Node(Kind.BLOB, step.mount_from, node.name)
         landing = landings.setdefault((node.repository.registry, node.name), left if left in steps else node)
         if landing is node:
-            reason = f"{gone[0].repository.path}, to mount it from, is skipped"
+            reason = say(Why.SKIPPED, name=gone[0].repository.path)
             steps[node] = replace(step, action=Action.UPLOAD, reason=reason, mount_from=None)
         else:
             place = landing.repository
-            steps[node] = replace(step, reason=f"mountable from {place.path}", mount_from=place)
+            steps[node] = replace(step, reason=say(Why.MOUNTABLE, name=place.path), mount_from=place)
             graph.join(landing, node, Edge.MOUNT)
 
 
@@ -192,11 +193,11 @@ def settle(plan: Plan, looks: Mapping[tuple[Repository, str], Look]) -> Plan:
         node = goal.node
         if node is None:
             continue
-        reason = f"listed by {goal.root.short if goal.root else ''}, which {goal.spec.destination} names"
+        reason = say(Why.TAG, digest=goal.root.short if goal.root else "", name=str(goal.spec.destination))
         for need in [node, *plan.graph.needs([node])]:
             if need.kind is Kind.TAG:
                 steps[need] = replace(
-                    steps[need], action=Action.UNCHANGED, reason="names it already", old=goal.root
+                    steps[need], action=Action.UNCHANGED, reason=say(Why.NAMES_IT), old=goal.root
                 )
             else:
                 steps[need] = replace(steps[need], action=Action.PRESENT, reason=reason, mount_from=None)

@@ -17,6 +17,7 @@ from mmgraph.graph import Edge, Kind, Node
 from mmgraph.names import Digest, Reference, Registry, Repository
 from mmgraph.oci import Document, Index, parse
 from mmgraph.plan import Action, Plan, Planner, Result
+from mmgraph.reasons import Why, say
 from mmgraph.server import Cut, Drop, FaultPlan, Flip, MemoryStorage, Refuse, RegistryServer, Rule
 from mmgraph.specs import CopySpec
 from mmgraph.store import Operation
@@ -138,9 +139,9 @@ def _hold(
     evidence: Evidence, repository: Repository, root: Digest, documents: dict[Digest, Document]
 ) -> None:
     for document in walk(root, documents):
-        evidence.hold(repository, document.digest, "there")
+        evidence.hold(repository, document.digest, say(Why.ASKED))
         for blob in document.blobs:
-            evidence.hold(repository, blob.digest, "there")
+            evidence.hold(repository, blob.digest, say(Why.ASKED))
 
 
 def planned(given: Setting) -> Plan:

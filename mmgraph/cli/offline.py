@@ -58,6 +58,7 @@ async def recalled(
     from mmgraph.events import silent
     from mmgraph.memory import Memory
     from mmgraph.quirks import Quirk, Quirks
+    from mmgraph.reasons import Why
 
     quirks = Quirks({Quirk.MOUNTS_COMMITTED: network.committed_only()})
     registries = {spec.destination.repository.registry for spec in specs}
@@ -74,7 +75,7 @@ async def recalled(
             require_platforms=selection.require_platforms,
             committed_only={each for each in registries if quirks.has(each, Quirk.MOUNTS_COMMITTED)},
             rules=rules,
-            found="listed by what another name there was last seen to name",
+            found=Why.REMEMBERED,
         )
         made = await compiler.plan()
     return replace(made, offline=memory.basis)
