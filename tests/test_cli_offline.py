@@ -1,10 +1,11 @@
-"""plan and graph --offline as processes: what is known without asking anybody, how old it is, what is not known."""
+"""--offline as processes: what is known without asking anybody, how old it is, what is not known."""
 
 import json
 import sqlite3
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 from benchmarks.fleet import Fleet
@@ -14,6 +15,7 @@ from mmgraph.evidence import Evidence
 from mmgraph.memory import Basis, Span
 from mmgraph.names import Registry
 from mmgraph.plan import Planner
+from mmgraph.report import difference_json, explanation_json
 from mmgraph.report.offline import offline_lines
 from tests.support.making import spec
 from tests.test_cli_apply import Mirror, mirror
@@ -62,8 +64,12 @@ async def test_an_offline_plan_is_the_one_that_was_made_online(tmp_path: Path, t
     ]
 
 
-@pytest.mark.parametrize("command", ["plan", "graph"])
-async def test_nobody_is_asked_and_no_login_is_read(tmp_path: Path, tiny_fleet: Fleet, command: str) -> None:
+@pytest.mark.parametrize(
+    "command", [["plan"], ["graph"], ["explain", "team-0/service-0:v1"], ["diff", "specs.json", "specs.json"]]
+)
+async def test_nobody_is_asked_and_no_login_is_read(
+    tmp_path: Path, tiny_fleet: Fleet, command: list[str]
+) -> None:
     """No connection, no name, no process and no login file is opened: each would end the command."""
     guard = tmp_path / "guard"
     guard.mkdir()
@@ -75,8 +81,8 @@ async def test_nobody_is_asked_and_no_login_is_read(tmp_path: Path, tiny_fleet: 
         for server in (made.source, made.destination):
             server.log.clear()
         guarded = {"PYTHONPATH": f"{guard}:{made.environment['PYTHONPATH']}"}
-        done = await made.run(command, "--offline", variables=guarded)
-        online = await made.run(command, variables=guarded)
+        done = await made.run(*command, "--offline", variables=guarded)
+        online = await made.run(*command, variables=guarded)
         asked = len(made.source.log) + len(made.destination.log)
     assert (0, 1, 0) == (done.code, online.code, asked), (done, online)
 
@@ -183,10 +189,12 @@ async def test_online_nobody_reads_what_is_remembered(tmp_path: Path, tiny_fleet
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["plan", "--out", "x.plan"], "a plan made --offline is not saved"),
-        (["plan", "--repair"], "--offline asks nobody"),
-        (["plan", "--no-cache"], "--no-cache does not read it"),
-        (["graph", "--no-cache"], "--no-cache does not read it"),
+        (["plan", "specs.json", "--out", "x.plan"], "a plan made --offline is not saved"),
+        (["plan", "specs.json", "--repair"], "--offline asks nobody"),
+        (["plan", "specs.json", "--no-cache"], "--no-cache does not read it"),
+        (["graph", "specs.json", "--no-cache"], "--no-cache does not read it"),
+        (["explain", "x", "specs.json", "--no-cache"], "--no-cache does not read it"),
+        (["diff", "specs.json", "specs.json", "--no-cache"], "--no-cache does not read it"),
     ],
 )
 def test_what_contradicts_it(
@@ -199,7 +207,7 @@ def test_what_contradicts_it(
     """Each with its reason, and no file is written."""
     monkeypatch.chdir(tmp_path)
     Path("specs.json").write_text('{"src": "a.example/x", "dst": "b.example/x"}')
-    code = main([arguments[0], "specs.json", "--offline", *arguments[1:]])
+    code = main([*arguments, "--offline"])
     assert (1, True, ["specs.json"]) == (
         code,
         message in capsys.readouterr().err,
@@ -207,12 +215,67 @@ def test_what_contradicts_it(
     )
 
 
-async def test_a_saved_plan_is_not_what_is_remembered(tmp_path: Path, tiny_fleet: Fleet) -> None:
+@pytest.mark.parametrize("command", [["plan"], ["graph"], ["explain", "service-0:v1"]])
+async def test_a_saved_plan_is_not_what_is_remembered(
+    tmp_path: Path, tiny_fleet: Fleet, command: list[str]
+) -> None:
     """It asks nobody as it is."""
     async with mirror(tmp_path, tiny_fleet) as made:
         await made.run("plan", "--out", "mirror.plan")
-        done = await made.run("plan", "mirror.plan", "--offline")
-    assert (1, True) == (done.code, "--offline is for specs" in done.err), done
+        done = await made.run(*command, "mirror.plan", "--offline")
+    assert (1, "", True) == (done.code, done.out, "--offline is for specs" in done.err), done
+
+
+async def test_why_is_told_by_what_was_last_seen(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """Nobody is said to have been asked just now; how old it is stands below, and in JSON."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("plan")
+    name = "team-0/service-0:v1"
+    text = await made.run("explain", name, "specs.json", "--offline")
+    shown = json.loads((await made.run("explain", name, "--offline", "--format", "json")).out)
+    Draft202012Validator(explanation_json.schema()).validate(shown)
+    words = " ".join(text.out.split())
+    assert "When the tag was last looked at, there was none of that name." in words
+    assert ([], True) == (
+        [lie for lie in ("HEAD",) if lie in words],
+        "Offline: no registry was asked." in words,
+    )
+    assert (0, "", sorted((made.source.address, made.destination.address))) == (
+        text.code,
+        text.err,
+        list(shown["offline"]["seen"]),
+    )
+
+
+async def test_sets_are_compared_by_what_was_last_seen(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """As they were online; what they rest on is said of each, and once where it is the same of both."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("plan", "--out", "mirror.plan")
+    made.write("more.json", '{"src": "other.example/x", "dst": "other.example/y"}')
+    same = await made.run("diff", "specs.json", "specs.json", "--offline")
+    more = await made.run("diff", "specs.json", "more.json", "--offline", "--format", "markdown")
+    saved = await made.run("diff", "mirror.plan", "specs.json", "--offline", "--format", "json")
+    alone = await made.run("diff", "mirror.plan", "mirror.plan", "--offline")
+    assert (0, True, 1, False) == (
+        same.code,
+        same.out.startswith("Offline: no registry was asked. As known on "),
+        same.out.count("Offline: "),
+        "OLD" in same.out,
+    )
+    heads = ("> `OLD: Offline: no registry was asked. As known on ", "> `NEW: Not known: what each of ")
+    assert (1, heads) == (more.code, tuple(head for head in heads if head in more.out)), more
+    Draft202012Validator(difference_json.schema()).validate(json.loads(saved.out))
+    document = json.loads(saved.out)["offline"]
+    assert (None, 2, False) == (
+        document["old"],
+        len(document["new"]["seen"]),
+        json.loads(saved.out)["differs"],
+    )
+    assert (0, "", f"Diff: 0 added, 0 removed, 0 changed, {made.tags} the same. No difference.\n") == (
+        alone.code,
+        alone.err,
+        alone.out,
+    )
 
 
 def test_nothing_is_applied_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

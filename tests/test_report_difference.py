@@ -53,6 +53,16 @@ def test_a_difference_reads_as_it_shall(difference: Difference) -> None:
     assert expected("difference.txt", text) == text
 
 
+def test_notes_are_text_whatever_they_hold(difference: Difference) -> None:
+    """Names in them are foreign text: neither steers a terminal, nor is it Markdown."""
+    shown = difference_text(difference, notes=[HOSTILE]).splitlines()
+    comment = difference_markdown(difference, notes=[HOSTILE]).splitlines()
+    assert ([], 1) == (
+        [line for line in (*shown, *comment) if not line.isprintable()],
+        sum(line.startswith("> `") for line in comment),
+    )
+
+
 def test_a_comment_is_as_it_shall_be(difference: Difference) -> None:
     """The largest changes first; UPDATE_GOLDEN=1 rewrites the file."""
     text = difference_markdown(difference)

@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mmgraph.cli import CHANGES, DONE, FAILED
+from mmgraph.cli.offline import Offline, check_offline
 from mmgraph.cli.options import ALL, LOOK, NETWORK, InputFile, Look, Network, Selection
 
 if TYPE_CHECKING:
-    from mmgraph.cli.session import Session
+    from collections.abc import Sequence
+
     from mmgraph.difference import Difference
     from mmgraph.plan import Plan
-    from mmgraph.recall import Recall
     from mmgraph.rules import Rules
     from mmgraph.specs import CopySpec
+
+    Side = Plan | tuple[CopySpec, ...]
 
 _SIDE = "A file with copy specs, or a saved plan; - is standard input."
 _FORMATS = (
@@ -33,6 +36,7 @@ def diff(
     detailed_exitcode: Annotated[
         bool, Parameter(negative="", show_default=False, help="Exit 2 where they differ, 0 where not.")
     ] = False,
+    offline: Offline = False,
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -42,26 +46,26 @@ def diff(
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import DASH
     from mmgraph.cli.rules import read_rules, say_failures
-    from mmgraph.cli.session import open_session
     from mmgraph.difference import compare
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan, Result
-    from mmgraph.recall import Recall
 
     if {old, new} <= {DASH, "-"}:
         raise SpecError("standard input (-) is named twice, and can be read once")
     rules = read_rules()
     sides = [load((name,), selection) for name in (old, new)]
+    if offline:
+        for side in sides:
+            if not isinstance(side, Plan):
+                check_offline(side, network, repair=False, saved=False)
 
     async def work(_: Interrupts) -> int:
-        if all(isinstance(side, Plan) for side in sides):
-            plans = [side for side in sides if isinstance(side, Plan)]
+        if offline:
+            plans = [await _recalled(side, selection, network) for side in sides]
         else:
-            async with open_session(network, look.color) as session:
-                recall = Recall(session.client)
-                plans = [await _planned(session, side, selection, recall) for side in sides]
+            plans = await _planned(sides, selection, network, look)
         found = compare(*plans)
-        _print(found, format, look)
+        _print(found, plans, format, look)
         for side, plan in zip(("OLD", "NEW"), plans, strict=True):
             _notice_broken(side, plan, rules)
         failed = [goal for plan in plans for goal in plan.goals if goal.result is Result.FAILED]
@@ -74,16 +78,47 @@ def diff(
 
 
 async def _planned(
-    session: "Session", side: "Plan | tuple[CopySpec, ...]", selection: Selection, recall: "Recall"
-) -> "Plan":
+    sides: "Sequence[Side]", selection: Selection, network: Network, look: Look
+) -> "list[Plan]":
+    """The plan of each side: as it is, or made of specs, which are told the same on both sides."""
     from mmgraph.plan import Plan
 
-    if isinstance(side, Plan):
-        return side
-    made, _looks = await session.compile(
-        side, exact=True, require_platforms=selection.require_platforms, recall=recall
-    )
-    return made
+    if all(isinstance(side, Plan) for side in sides):
+        return [side for side in sides if isinstance(side, Plan)]
+    from mmgraph.cli.session import open_session
+    from mmgraph.recall import Recall
+
+    plans = []
+    async with open_session(network, look.color) as session:
+        recall = Recall(session.client)
+        for side in sides:
+            if isinstance(side, Plan):
+                plans.append(side)
+                continue
+            made, _looks = await session.compile(
+                side, exact=True, require_platforms=selection.require_platforms, recall=recall
+            )
+            plans.append(made)
+    return plans
+
+
+async def _recalled(side: "Side", selection: Selection, network: Network) -> "Plan":
+    """The same without asking anybody."""
+    from mmgraph.cli.offline import recalled
+    from mmgraph.plan import Plan
+    from mmgraph.rules import NONE
+
+    return side if isinstance(side, Plan) else await recalled(side, selection, network, NONE)
+
+
+def _notes(plans: "Sequence[Plan]") -> list[str]:
+    """What the sides rest on that were made offline: of each, and once where that is the same."""
+    from mmgraph.report.offline import offline_lines
+
+    old, new = map(offline_lines, plans)
+    if old == new:
+        return old
+    return [*(f"OLD: {line}" for line in old), *(f"NEW: {line}" for line in new)]
 
 
 def _notice_broken(side: str, plan: "Plan", rules: "Rules") -> None:
@@ -96,7 +131,7 @@ def _notice_broken(side: str, plan: "Plan", rules: "Rules") -> None:
         say(f"notice: {side}: {headline(violations).rstrip(':')}; it is compared as if there were none")
 
 
-def _print(found: "Difference", form: str, look: Look) -> None:
+def _print(found: "Difference", plans: "Sequence[Plan]", form: str, look: Look) -> None:
     import os
     import sys
 
@@ -105,18 +140,18 @@ def _print(found: "Difference", form: str, look: Look) -> None:
     if form == "json":
         from mmgraph.report.difference_json import difference_json
 
-        emit(difference_json(found).decode())
+        emit(difference_json(found, *(plan.offline for plan in plans)).decode())
     elif form == "markdown":
         from mmgraph.report.difference_markdown import difference_markdown
 
-        emit(difference_markdown(found))
+        emit(difference_markdown(found, notes=_notes(plans)))
     else:
         if form == "github":
             from mmgraph.cli.formats import summarize
             from mmgraph.report.difference_markdown import difference_markdown
 
-            summarize(difference_markdown(found), os.environ)
+            summarize(difference_markdown(found, notes=_notes(plans)), os.environ)
         from mmgraph.report.difference import difference_text
 
-        colour = wants_colour(sys.stdout, look.color)
-        emit(difference_text(found, colour=colour, width=width(), fold=sys.stdout.isatty()))
+        colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
+        emit(difference_text(found, colour=colour, width=width(), fold=fold, notes=_notes(plans)))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from mmgraph.cli import DONE
+from mmgraph.cli.offline import Offline, check_offline
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, SpecsOrPlan
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def explain(
     format: Annotated[  # noqa: A002
         Literal["text", "json"], Parameter(help="How the result looks.")
     ] = "text",
+    offline: Offline = False,
     selection: Selection = ALL,
     network: Network = NETWORK,
     look: Look = LOOK,
@@ -34,25 +36,20 @@ def explain(
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import say
+    from mmgraph.cli.planned import planned
     from mmgraph.cli.rules import rules_for
-    from mmgraph.cli.session import open_session
     from mmgraph.cli.strays import notice_strays
-    from mmgraph.compliance import judged
-    from mmgraph.plan import Plan, Result
+    from mmgraph.plan import Result
     from mmgraph.report.words import number
 
     chosen = load(specs, selection)
+    if offline:
+        check_offline(chosen, network, repair=False, saved=False)
     rules = rules_for(chosen, selection)
     notice_strays(chosen, selection, network)
 
     async def work(_: Interrupts) -> int:
-        if isinstance(chosen, Plan):
-            made = judged(chosen, rules)
-        else:
-            async with open_session(network, look.color) as session:
-                made, _looks = await session.compile(
-                    chosen, exact=True, require_platforms=selection.require_platforms, rules=rules
-                )
+        made, _notes = await planned(chosen, selection, network, look, rules, offline=offline)
         told = _print(made, name, format, look)
         # What is explained has been told: of the others somebody must know why they are not counted.
         failed = {goal.spec for goal in made.goals if goal.result is Result.FAILED}
@@ -80,9 +77,11 @@ def _print(made: "Plan", name: str, form: str, look: Look) -> "set[CopySpec]":
     if form == "json":
         from mmgraph.report.explanation_json import explanation_json
 
-        emit(explanation_json(name, explanations).decode())
+        emit(explanation_json(name, explanations, made.offline).decode())
         return told
     from mmgraph.report.explanation import explanation_text
+    from mmgraph.report.offline import offline_lines
 
-    emit(explanation_text(explanations, colour=wants_colour(sys.stdout, look.color), width=width()))
+    colour, notes = wants_colour(sys.stdout, look.color), offline_lines(made)
+    emit(explanation_text(explanations, colour=colour, width=width(), notes=notes))
     return told

@@ -21,7 +21,8 @@ Offline = Annotated[
     Parameter(
         negative="",
         show_default=False,
-        help="Ask no registry: go by the manifest cache, and say how old what it knows is, and what it lacks.",
+        help="Ask no registry: go by the manifest cache, and say how old what it knows is, and what it lacks. For"
+        " specs: of a saved plan nobody is asked anyway.",
     ),
 ]
 

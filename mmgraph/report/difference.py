@@ -35,16 +35,24 @@ _SIGNS = {
 
 
 def difference_text(
-    difference: Difference, *, colour: bool = False, width: int = 100, fold: bool = False
+    difference: Difference,
+    *,
+    colour: bool = False,
+    width: int = 100,
+    fold: bool = False,
+    notes: Sequence[str] = (),
 ) -> str:
-    """What ``mmgraph diff`` prints. ``fold``: the last line, too, is broken at ``width``, for a terminal."""
+    """What ``mmgraph diff`` prints. ``fold``: the last line, too, is broken at ``width``, for a terminal.
+
+    ``notes`` are lines that stand above it.
+    """
     width = max(width, 40)
     blocks = [
         [line for change in difference.changes for line in _tag(change, colour, width)],
         _table([(MEANINGS[name], delta) for name, delta in difference.bill.items() if delta.change]),
         list(_storage(difference, width)),
         list(_requests(difference, width)),
-        folded(difference_line(difference), width if fold else None),
+        [*map(safe, notes), *folded(difference_line(difference), width if fold else None)],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 

@@ -9,13 +9,16 @@ import msgspec
 
 from mmgraph.difference import Sort
 from mmgraph.plan import Result
+from mmgraph.report.offline import SCHEMA as OFFLINE_SCHEMA
+from mmgraph.report.offline import basis_object
 from mmgraph.store import Operation
 
 if TYPE_CHECKING:
     from mmgraph.difference import Change, Difference, End
     from mmgraph.difference import Delta as Numbers
+    from mmgraph.memory import Basis
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -73,6 +76,16 @@ class Counts(_Wire, frozen=True, kw_only=True):
     same: _Count
 
 
+_Basis = Annotated[dict[str, Any] | None, msgspec.Meta(extra_json_schema=OFFLINE_SCHEMA)]
+
+
+class Bases(_Wire, frozen=True, kw_only=True):
+    """Of each side, null where registries were asked, and of a saved plan."""
+
+    old: _Basis
+    new: _Basis
+
+
 class Document(_Wire, frozen=True, kw_only=True):
     """What ``mmgraph diff --format json`` prints. Sums that are the same in both are there too."""
 
@@ -84,10 +97,13 @@ class Document(_Wire, frozen=True, kw_only=True):
     bill: dict[str, Delta]
     requests: dict[str, dict[Operation, Delta]]
     storage: dict[str, Storage]
+    offline: Annotated[
+        Bases, msgspec.Meta(description="What the sides rest on for which no registry was asked (--offline).")
+    ]
 
 
-def difference_json(difference: Difference) -> bytes:
-    """The whole difference; sizes are bytes."""
+def difference_json(difference: Difference, old: Basis | None = None, new: Basis | None = None) -> bytes:
+    """The whole difference; sizes are bytes. ``old`` and ``new`` are what the sides rest on that were made offline."""
     document = Document(
         format="mmgraph-difference",
         version=FORMAT_VERSION,
@@ -110,6 +126,7 @@ def difference_json(difference: Difference) -> bytes:
             )
             for registry, each in difference.storage.items()
         },
+        offline=Bases(old=_basis(old), new=_basis(new)),
     )
     # ASCII, with escapes for all else: platforms are foreign text, and this may be looked at on a terminal.
     return json.dumps(msgspec.to_builtins(document), indent=1).encode() + b"\n"
@@ -119,6 +136,10 @@ def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of it, version 1; fields may be added to it."""
     made = msgspec.json.schema(Document)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mmgraph difference", **made}
+
+
+def _basis(basis: Basis | None) -> dict[str, Any] | None:
+    return None if basis is None else basis_object(basis)
 
 
 def _delta(numbers: Numbers) -> Delta:

@@ -10,6 +10,8 @@ from mmgraph.report.markdown import LIMIT, Writer, code
 from mmgraph.report.words import number, size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mmgraph.difference import Change, Difference
 
 _OPEN_ROWS: Final = 20
@@ -18,10 +20,12 @@ _HEAD: Final = "| | tag | change |\n|---|---|---|\n"
 _SIGNS = {Sort.ADDED: "+", Sort.REMOVED: "-", Sort.CHANGED: "~"}
 
 
-def difference_markdown(difference: Difference, *, limit: int = LIMIT) -> str:
-    """The difference in at most ``limit`` characters: tables of sums, of storage, and of tags by size."""
+def difference_markdown(difference: Difference, *, notes: Sequence[str] = (), limit: int = LIMIT) -> str:
+    """The difference in at most ``limit`` characters: ``notes``, tables of sums, of storage, and of tags by size."""
     writer = Writer(limit)
     writer.add(f"### mmgraph diff\n\n{difference_line(difference)}\n")
+    for note in notes:
+        writer.add(f"\n> {code(note)}\n")
     sums = [
         f"| {MEANINGS[name]} | {size(each.old)} | {size(each.new)} | {grown(each.change)} |\n"
         for name, each in difference.bill.items()

@@ -55,14 +55,22 @@ _FORBIDDEN = {
 """By the key of a rule what it says no to, behind "it would"."""
 
 
-def explanation_text(explanations: Sequence[Explanation], *, colour: bool = False, width: int = 100) -> str:
-    """A paragraph for each of the first ``explanations``, and the names of the others."""
+def explanation_text(
+    explanations: Sequence[Explanation],
+    *,
+    colour: bool = False,
+    width: int = 100,
+    notes: Sequence[str] = (),
+) -> str:
+    """A paragraph for each of the first ``explanations``, the names of the others, and ``notes``, each a sentence."""
     width = max(width, 40)
     blocks = ["\n".join(_lines(each, colour, width)) for each in explanations[:_FULL]]
     rest = [_title(each) for each in explanations[_FULL:]]
     if rest:
         head = f"And {len(rest)} more, each of which can be asked for by its whole name:"
         blocks.append("\n".join([head, *(f"  {title}" for title in rest)]))
+    if notes:
+        blocks.append("\n".join(map(safe, notes)))
     return "\n\n".join(blocks) + "\n"
 
 

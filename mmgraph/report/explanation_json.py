@@ -10,6 +10,8 @@ import msgspec
 from mmgraph.graph import Kind
 from mmgraph.plan import Action, Result
 from mmgraph.report.graph_json import id_of
+from mmgraph.report.offline import SCHEMA as OFFLINE_SCHEMA
+from mmgraph.report.offline import basis_object
 from mmgraph.report.violations import violation_objects
 
 if TYPE_CHECKING:
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
     from mmgraph.explain import Explanation
     from mmgraph.graph import Node
+    from mmgraph.memory import Basis
     from mmgraph.plan import Goal
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -111,15 +114,23 @@ class Explanations(_Wire, frozen=True, kw_only=True):
     version: Annotated[str, msgspec.Meta(pattern=r"^1\.[0-9]+$")]
     name: Annotated[str, _means("What was asked for.")]
     explanations: tuple[Entry, ...]
+    offline: Annotated[
+        dict[str, Any] | None,
+        msgspec.Meta(extra_json_schema=OFFLINE_SCHEMA),
+    ] = None
 
 
-def explanation_json(name: str, explanations: Sequence[Explanation]) -> bytes:
-    """The answer to ``name``: an entry for each node and spec that it means; sizes are bytes."""
+def explanation_json(name: str, explanations: Sequence[Explanation], basis: Basis | None = None) -> bytes:
+    """The answer to ``name``: an entry for each node and spec that it means; sizes are bytes.
+
+    ``basis`` is what it rests on, where no registry was asked.
+    """
     document = Explanations(
         format="mmgraph-explanation",
         version=FORMAT_VERSION,
         name=name,
         explanations=tuple(map(_entry, explanations)),
+        offline=None if basis is None else basis_object(basis),
     )
     # ASCII, with escapes for all else: parts of it are foreign text, and this may be looked at on a terminal.
     return json.dumps(msgspec.to_builtins(document), indent=1).encode() + b"\n"
