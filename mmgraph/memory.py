@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mmgraph.clock import Clock
     from mmgraph.store import Notes, Place, RawManifest
 
-UNKNOWN: Final = "not in the manifest cache: run mmgraph plan once online"
+UNKNOWN: Final = "not known offline: run mmgraph plan once without --offline"
 """What every failure for lack of knowledge says."""
 
 
@@ -126,7 +126,7 @@ class Memory:
         kept = self._records.get(Digest(name))
         if kept is None:
             self._manifests.add(Digest(name))
-            raise _lacking(f"{name} is")
+            raise _lacking(f"what {name} lists is")
         return kept
 
     def blob(

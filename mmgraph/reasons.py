@@ -24,7 +24,7 @@ class Why(StrEnum):
     BROKEN = "parts of it are missing"
     """A manifest or index is there, and not whole."""
     ASKED = "found by HEAD"
-    REMEMBERED = "listed below another tag there, when that was last seen"
+    REMEMBERED = "listed by what another tag named when last seen"
     """Offline: what was asked for by its digest is below a name that is none of the set's."""
     TAG = "listed by {digest}, which {name} names"
     FOUND = "listed by {digest}, which the set names"

@@ -173,4 +173,4 @@ def test_an_offline_plan_of_nothing_known_gives_its_advice_once(
     Path("specs.json").write_text('{"src": "a.example/a:1", "dst": "b.example/a:1"}')
     main(["plan", "--offline"])
     out = capsys.readouterr().out
-    assert (1, False) == (out.count("run mmgraph plan once online"), "Requests:" in out), out
+    assert (1, False) == (out.count("run mmgraph plan once without --offline"), "Requests:" in out), out

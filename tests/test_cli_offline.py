@@ -58,7 +58,7 @@ async def test_an_offline_plan_is_the_one_that_was_made_online(tmp_path: Path, t
     offline = await made.run("plan", "--offline")
     tags = [[line for line in done.out.splitlines() if line[:1] in "+~="] for done in (online, offline)]
     assert (0, bill(online.out), tags[0]) == (offline.code, bill(offline.out), tags[1]), offline
-    assert "Offline: no registry was asked. As known on " in offline.out
+    assert "Offline: no registry was asked. Tags are as last seen on " in offline.out
     assert ["Requests: ", "apply would ask: "] == [
         head for done in (online, offline) for head in ("Requests: ", "apply would ask: ") if head in done.out
     ]
@@ -92,6 +92,7 @@ async def test_what_apply_has_written_is_known(tmp_path: Path, tiny_fleet: Fleet
     async with mirror(tmp_path, tiny_fleet) as made:
         await made.run("apply")
     done = await made.run("plan", "--offline", "--detailed-exitcode")
+    assert f"No changes. {made.tags} tags were as they should be when last seen." in done.out
     assert (0, f"Plan: 0 to copy, 0 to move, {made.tags} unchanged, 0 failed.") == (
         done.code,
         bill(done.out)[: len(f"Plan: 0 to copy, 0 to move, {made.tags} unchanged, 0 failed.")],
@@ -113,9 +114,9 @@ async def test_a_set_of_which_nothing_is_known(tmp_path: Path, tiny_fleet: Fleet
         done = await made.run("plan", "--offline")
     text = " ".join(done.out.split())
     assert 1 == done.code
-    assert "not in the manifest cache: run mmgraph plan once online" in text
+    assert "not known offline: run mmgraph plan once without --offline" in text
     assert "Offline: no registry was asked. Nothing is known of any name of the set." in text
-    assert f"Not known: {made.tags} specs cannot be planned" in text
+    assert f"{made.tags} specs cannot be planned" in text
 
 
 async def test_one_name_that_is_not_known(tmp_path: Path, tiny_fleet: Fleet) -> None:
@@ -128,7 +129,7 @@ async def test_one_name_that_is_not_known(tmp_path: Path, tiny_fleet: Fleet) -> 
     done = await made.run("plan", "--offline")
     text = " ".join(done.out.split())
     assert (1, 1) == (gone, done.code)
-    assert "Not known: 1 spec cannot be planned" in text
+    assert "1 spec cannot be planned, since not all that it needs is known." in text
     assert f"Not known: what {made.destination.address}/{one[0]}:{one[1]} names." in text
     assert f"Plan: {made.tags - 1} to copy, 0 to move, 0 unchanged, 1 failed." in text
 
@@ -145,9 +146,9 @@ async def test_how_old_it_is(tmp_path: Path, tiny_fleet: Fleet) -> None:
     drawn = json.loads((await made.run("graph", "--offline", "--format", "json")).out)["offline"]
     oldest, newest = "2023-11-14 22:13 UTC", "2023-11-15 22:13 UTC"
     for line in (
-        f"Offline: no registry was asked. As known on {oldest} (oldest) .. {newest} (newest).",
-        f"  {hosts[0]}: {oldest}",
-        f"  {hosts[1]}: {newest}",
+        f"Offline: no registry was asked. Tags are as last seen between {oldest} and {newest}.",
+        f"  those of {hosts[0]} on {oldest}",
+        f"  those of {hosts[1]} on {newest}",
     ):
         assert line in text.splitlines()
     dates = dict(zip(hosts, ("2023-11-14T22:13:20Z", "2023-11-15T22:13:20Z"), strict=True))
@@ -258,11 +259,14 @@ async def test_sets_are_compared_by_what_was_last_seen(tmp_path: Path, tiny_flee
     alone = await made.run("diff", "mirror.plan", "mirror.plan", "--offline")
     assert (0, True, 1, False) == (
         same.code,
-        same.out.startswith("Offline: no registry was asked. As known on "),
+        same.out.startswith("Offline: no registry was asked. Tags are as last seen on "),
         same.out.count("Offline: "),
         "OLD" in same.out,
     )
-    heads = ("> `OLD: Offline: no registry was asked. As known on ", "> `NEW: Not known: what each of ")
+    heads = (
+        "> `OLD: Offline: no registry was asked. Tags are as last seen on ",
+        "> `NEW: Not known: what each of ",
+    )
     assert (1, heads) == (more.code, tuple(head for head in heads if head in more.out)), more
     Draft202012Validator(difference_json.schema()).validate(json.loads(saved.out))
     document = json.loads(saved.out)["offline"]
@@ -310,3 +314,19 @@ def test_names_in_it_steer_no_terminal() -> None:
     basis = Basis({Registry("\x1b[2J"): Span(1, 2), Registry("b"): Span(99, 99)}, ("\u202e",) * 5, (), 3)
     lines = offline_lines(replace(planner.finish(), offline=basis))
     assert [] == [line for line in lines if not line.isprintable()]
+
+
+async def test_a_blob_that_another_tag_is_remembered_to_lead_to(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """It is not said to have been asked for, and its reason says that it is remembered."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("apply", "--only", "team-0/service-0:v1")
+        source, destination = made.source.address, made.destination.address
+        made.write("other.json", json.dumps({
+            "src": f"{source}/team-0/service-0:v2", "dst": f"{destination}/team-0/service-0:other"
+        }))  # fmt: skip
+        online = await made.run("plan", "other.json", "--all")
+    offline = await made.run("plan", "other.json", "--all", "--offline")
+    told = ("(found by HEAD)", "(listed by what another tag named when last seen)")
+    assert [(True, False), (False, True)] == [
+        tuple(words in done.out for words in told) for done in (online, offline)
+    ]

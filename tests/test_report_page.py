@@ -152,8 +152,8 @@ def test_what_an_offline_plan_rests_on_is_in_the_data() -> None:
     """How old it is and what is not known; nothing where registries were asked."""
     basis = Basis({Registry("quay.io"): Span(0, 60)}, (), (), 2)
     told = [
-        "Offline: no registry was asked. As known on 1970-01-01 00:00 UTC (oldest) .. 1970-01-01 00:01 UTC (newest).",
-        "Not known: whether registries hold 2 blobs already; counted as missing.",
+        "Offline: no registry was asked. Tags are as last seen between 1970-01-01 00:00 UTC and 1970-01-01 00:01 UTC.",
+        "Not known: whether registries hold 2 blobs already, which count as missing.",
     ]
     plans = (with_warnings(), replace(with_warnings(), offline=basis))
     assert [[], told] == [Parts(page(plan)).data["offline"] for plan in plans]

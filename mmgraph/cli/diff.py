@@ -112,13 +112,15 @@ async def _recalled(side: "Side", selection: Selection, network: Network) -> "Pl
 
 
 def _notes(plans: "Sequence[Plan]") -> list[str]:
-    """What the sides rest on that were made offline: of each, and once where that is the same."""
+    """What the sides rest on that were made offline: once where that is the same of both."""
     from mmgraph.report.offline import offline_lines
 
     old, new = map(offline_lines, plans)
-    if old == new:
-        return old
-    return [*(f"OLD: {line}" for line in old), *(f"NEW: {line}" for line in new)]
+    both = [line for line in old if line in new]
+    alone = (
+        (side, line) for side, lines in (("OLD", old), ("NEW", new)) for line in lines if line not in both
+    )
+    return [*both, *(f"{side}: {line}" for side, line in alone)]
 
 
 def _notice_broken(side: str, plan: "Plan", rules: "Rules") -> None:

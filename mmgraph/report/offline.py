@@ -70,22 +70,22 @@ def _age(basis: Basis) -> str:
     asked = "Offline: no registry was asked."
     if basis.span is None:
         return f"{asked} Nothing is known of any name of the set."
-    return f"{asked} As known on {_between(basis.span)}."
+    return f"{asked} Tags are as last seen {_when(basis.span)}."
 
 
 def _ages(basis: Basis) -> Iterator[str]:
     """The dates of each registry, where they differ."""
-    if len({*map(_between, basis.spans.values())}) > 1:
+    if len({*map(_when, basis.spans.values())}) > 1:
         for registry, span in basis.spans.items():
-            yield f"  {safe(registry)}: {_between(span)}"
+            yield f"  those of {safe(registry)} {_when(span)}"
 
 
 def _unknown(plan: Plan, basis: Basis) -> Iterator[str]:
     lacking = sum(goal.result is Result.FAILED and UNKNOWN in goal.cause for goal in plan.goals)
     if lacking:
-        # What to do about it stands with each spec's cause.
-        where = UNKNOWN.partition(":")[0]
-        yield f"Not known: {number(lacking, 'spec')} cannot be planned, as part of what is needed is {where}."
+        # What that is, and what to do about it, stands with each spec's cause.
+        who = "it needs" if lacking == 1 else "they need"
+        yield f"{number(lacking, 'spec')} cannot be planned, since not all that {who} is known."
     if len(basis.names) == 1:
         yield f"Not known: what {safe(basis.names[0])} names."
     elif basis.names:
@@ -94,14 +94,17 @@ def _unknown(plan: Plan, basis: Basis) -> Iterator[str]:
             named += f" and {number(len(basis.names) - _NAMED, 'other')}"
         yield f"Not known: what each of {len(basis.names)} names stands for: {named}."
     if basis.manifests:
-        yield f"Not known: what {number(len(basis.manifests), 'manifest')} of which the digest is known lists."
+        verb = "lists" if len(basis.manifests) == 1 else "list"
+        yield f"Not known: what {number(len(basis.manifests), 'manifest')} {verb}, beyond the digest."
     if basis.blobs:
-        yield f"Not known: whether registries hold {number(basis.blobs, 'blob')} already; counted as missing."
+        verb = "counts" if basis.blobs == 1 else "count"
+        blobs = number(basis.blobs, "blob")
+        yield f"Not known: whether registries hold {blobs} already, which {verb} as missing."
 
 
-def _between(span: Span) -> str:
+def _when(span: Span) -> str:
     oldest, newest = (
         datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
         for seconds in (span.oldest, span.newest)
     )
-    return oldest if oldest == newest else f"{oldest} (oldest) .. {newest} (newest)"
+    return f"on {oldest}" if oldest == newest else f"between {oldest} and {newest}"

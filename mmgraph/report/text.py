@@ -216,6 +216,12 @@ class _Printer:
         if not self._plan.changes and not failed:
             count = len(self._plan.goals)
             verb = "is as it should be" if count == 1 else "are as they should be"
+            if self._plan.offline is not None:
+                verb = (
+                    "was as it should be when last seen"
+                    if count == 1
+                    else "were as they should be when last seen"
+                )
             yield [
                 f"No changes. {number(count, 'tag')} {verb}." if count else "No changes: the set is empty."
             ]
