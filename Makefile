@@ -61,5 +61,5 @@ bench-peers: ## build crane and regsync for `make bench`; needs Go
 
 clean: ## remove what these targets made
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo
-	rm -rf mirror upstream tour.json first.plan demo.log progress.log graph.svg
+	rm -rf mirror upstream tour.json amd64.json second.json second.plan demo.log progress.log graph.svg
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
