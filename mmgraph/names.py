@@ -111,6 +111,18 @@ class Digest(str):
         return f"{algorithm}:{value[:12]}"
 
 
+class Digests(dict[str, Digest]):
+    """Digests by their text, each read once and kept once: a large set names every one of them many times.
+
+    ``digests[text]`` raises ``SpecError`` where ``text`` is none.
+    """
+
+    def __missing__(self, text: str) -> Digest:
+        digest = Digest.parse(text)
+        self[digest] = digest
+        return digest
+
+
 class Registry(str):
     """A registry as ``host`` or ``host:port``; every alias of Docker Hub is ``docker.io``."""
 

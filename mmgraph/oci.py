@@ -6,6 +6,7 @@ travel. The raw bytes are what is sent on; the parsed form only says what they r
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 
 from mmgraph import soundjson
 from mmgraph.errors import ContentError, InternalError, SpecError
-from mmgraph.names import Digest, Platform, quote
+from mmgraph.names import Digest, Digests, Platform, quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -65,6 +66,8 @@ _DOCUMENT_NAMES: Final = (
 )
 _DESCRIPTOR_NAMES: Final = _COMMON_NAMES | {"digest", "size", "platform", "urls", "data"}
 _PRINTABLE: Final = re.compile(r"[!-~]{0,128}")
+_normal: Final = functools.lru_cache(maxsize=1024)(Platform.normal)
+"""There are few platforms, and every index names some."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False):
@@ -178,14 +181,16 @@ def digest_of(raw: bytes, algorithm: str = "sha256") -> Digest:
     return Digest(f"{algorithm}:{hashlib.new(algorithm, raw).hexdigest()}")
 
 
-def parse(raw: bytes, content_type: str, digest: Digest | None = None) -> Document:
+def parse(
+    raw: bytes, content_type: str, digest: Digest | None = None, digests: Digests | None = None
+) -> Document:
     """Return the manifest or index in ``raw``, or raise ``ContentError``; the caller knows the image's name.
 
-    ``raw`` must have ``digest`` where one is given. The type is the Content-Type's, else that of the
-    ``mediaType`` field, which OCI documents may lack, else it follows from the fields. Where two of these
-    disagree the document is refused: another client would read it as another image (CVE-2021-41190).
-    A ``schemaVersion`` other than 2 is refused. Without one, though it MUST be there (image-spec), nobody reads another
-    image: the destination says whether it takes that (distribution: 500, and why in its log).
+    ``raw`` must have ``digest`` where one is given. ``digests`` are those of whoever reads many documents. The type is
+    the Content-Type's, else that of the ``mediaType`` field, which OCI documents may lack, else it follows from the
+    fields. Where two of these disagree the document is refused: another client would read it as another image
+    (CVE-2021-41190). A ``schemaVersion`` other than 2 is refused. Without one, though it MUST be there (image-spec),
+    nobody reads another image: the destination says whether it takes that (distribution: 500, and why in its log).
     """
     if len(raw) > MANIFEST_LIMIT:
         raise ContentError(f"a manifest of {len(raw)} bytes, more than the {MANIFEST_LIMIT} mmgraph takes")
@@ -198,14 +203,15 @@ def parse(raw: bytes, content_type: str, digest: Digest | None = None) -> Docume
     if not foreign.isdisjoint(fields):
         mixed = min(foreign & fields.keys())
         raise ContentError(f"{quote(mixed)} has no place in a document of type {media_type}")
-    subject = _descriptor(fields["subject"], "subject") if fields.get("subject") is not None else None
+    known = Digests() if digests is None else digests
+    subject = _descriptor(fields["subject"], "subject", known) if fields.get("subject") is not None else None
     artifact_type = _text(fields, "artifactType")
     if media_type in INDEX_TYPES:
-        manifests = _descriptors(fields, "manifests")
+        manifests = _descriptors(fields, "manifests", known)
         _refuse_two_sizes(manifests)
         return Index(raw, media_type, actual, manifests, subject, artifact_type)
-    config = _descriptor(fields.get("config"), "config")
-    layers = _descriptors(fields, "layers")
+    config = _descriptor(fields.get("config"), "config", known)
+    layers = _descriptors(fields, "layers", known)
     _refuse_two_sizes((config, *layers))
     return Manifest(raw, media_type, actual, config, layers, subject, artifact_type)
 
@@ -410,16 +416,16 @@ def _media_type(content_type: str, fields: Mapping[str, object]) -> str:
     raise ContentError("neither a manifest nor an index: it has no config, layers or manifests")
 
 
-def _descriptors(fields: Mapping[str, object], name: str) -> tuple[Descriptor, ...]:
+def _descriptors(fields: Mapping[str, object], name: str, digests: Digests) -> tuple[Descriptor, ...]:
     value = fields.get(name)
     if value is None and (name in fields or name == "layers"):
         return ()  # Go writes an empty list that was never touched as null.
     if not isinstance(value, list):
         raise ContentError(f"{name} is not a list")
-    return tuple([_descriptor(element, f"{name}[{number}]") for number, element in enumerate(value)])
+    return tuple([_descriptor(element, f"{name}[{number}]", digests) for number, element in enumerate(value)])
 
 
-def _descriptor(value: object, where: str) -> Descriptor:
+def _descriptor(value: object, where: str, digests: Digests) -> Descriptor:
     fields = _object(value, where, _DESCRIPTOR_NAMES)
     media_type, size, urls = _text(fields, "mediaType"), fields.get("size"), fields.get("urls")
     if not media_type:
@@ -429,7 +435,7 @@ def _descriptor(value: object, where: str) -> Descriptor:
     if urls is not None and not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
         raise ContentError(f"the urls of {where} are not a list of strings")
     try:
-        digest = Digest.parse(_text(fields, "digest"))
+        digest = digests[_text(fields, "digest")]
     except SpecError as error:
         raise ContentError(f"{where}: {error}") from None
     if len(fields) == 3:  # these, and no others: most descriptors
@@ -461,7 +467,7 @@ def _platform(value: object) -> Platform | None:
     words = [value.get(name) or "" for name in ("os", "architecture", "variant", "os.version")]
     if not all(isinstance(word, str) and _PRINTABLE.fullmatch(word) for word in words) or not all(words[:2]):
         return None
-    return Platform.normal(*words)
+    return _normal(*words)
 
 
 def _attested(annotations: object) -> Digest | None:

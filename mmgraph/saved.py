@@ -16,7 +16,7 @@ from mmgraph.bill import Bill
 from mmgraph.collector import uncollected
 from mmgraph.errors import ContentError, InternalError, SpecError
 from mmgraph.graph import Edge, Graph, Kind, Node
-from mmgraph.names import Digest, Platform, Reference, Registry, Repository, printable, quote
+from mmgraph.names import Digest, Digests, Platform, Reference, Registry, Repository, printable, quote
 from mmgraph.oci import Document, parse
 from mmgraph.plan import Action, Goal, Plan, Result, Step
 from mmgraph.soundness import Soundness
@@ -38,6 +38,7 @@ _BRACKETS_LIMIT: Final = 2 * _COUNT_LIMIT
 _COMMAS_LIMIT: Final = 8 * _COUNT_LIMIT
 """Counted before anything is decoded: a decoded part has up to forty times the bytes that it has in the file."""
 _BEGINNING: Final = re.compile(rb'\s*\{\s*"format"\s*:\s*"mmgraph-plan"')
+_DOCUMENTS: Final = frozenset({Kind.MANIFEST, Kind.INDEX})
 _FOREIGN: Final = re.compile("[^\x00-\x7e]")
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
@@ -169,7 +170,7 @@ def write(plan: Plan, tool: str) -> bytes:
     It has the documents of the graph's manifests and indexes, and no others.
     """
     places = {node: place for place, node in enumerate(plan.steps)}
-    documents = {node.name: plan.documents[Digest(node.name)] for node in places if _is_document(node)}
+    documents = {node.name: plan.documents[Digest(node.name)] for node in places if node.kind in _DOCUMENTS}
     saved = _Saved(
         format=FORMAT,
         version=VERSION,
@@ -236,10 +237,6 @@ def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a saved plan."""
     made = msgspec.json.schema(_Saved)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mmgraph saved plan", **made}
-
-
-def _is_document(node: Node) -> bool:
-    return node.kind in (Kind.MANIFEST, Kind.INDEX)
 
 
 def _text(value: object) -> str | None:
@@ -335,10 +332,6 @@ def _each(where: str, work: Callable[[Part], Whole], parts: Iterable[Part]) -> l
     return done
 
 
-def _digest(text: str | None) -> Digest | None:
-    return None if text is None else Digest.parse(text)
-
-
 def _unchecked(registries: frozenset[Registry], text: str) -> Registry:
     if text not in registries:
         raise SpecError(f"{quote(text)} is no registry that its specs name")
@@ -362,6 +355,7 @@ class _Reader:
     def __init__(self, saved: _Saved) -> None:
         self._saved = saved
         self._repositories = _Repositories()
+        self._digests = Digests()
         self._nodes: list[Node] = []
         self._steps: dict[Node, Step] = {}
         self._names: set[str] = set()
@@ -382,7 +376,7 @@ class _Reader:
                 _refuse(f"$.{name}", f"there are {len(items)}, more than {_COUNT_LIMIT}")
         specs = self._specs()
         _each("$.nodes", self._add_node, saved.nodes)
-        self._names = {node.name for node in self._nodes if _is_document(node)}
+        self._names = {node.name for node in self._nodes if node.kind in _DOCUMENTS}
         _each("$.documents", self._add_document, saved.documents)
         _each("$.edges", self._add_edge, saved.edges)
         if any(first >= then for first, then, _ in saved.edges):  # else, as in a planner's, there is no cycle
@@ -441,14 +435,17 @@ class _Reader:
             spec,
             saved.result,
             saved.cause,
-            _digest(saved.root),
-            _digest(saved.source_digest),
-            _digest(saved.old),
+            self._digest(saved.root),
+            self._digest(saved.source_digest),
+            self._digest(saved.old),
             tuple(map(Platform.parse, saved.missing)),
             saved.gains,
             saved.losses,
             None if saved.node is None else self._nodes[saved.node],
         )
+
+    def _digest(self, text: str | None) -> Digest | None:
+        return None if text is None else self._digests[text]
 
     def _add_node(self, saved: _Node) -> None:
         repository = self._repositories[saved.repository]
@@ -459,7 +456,9 @@ class _Reader:
                 raise SpecError(f"{quote(saved.name)} is not a tag")
             node = Node(saved.kind, repository, reference.tag)
         else:
-            node = Node(saved.kind, repository, Digest.parse(saved.name))
+            digest = Digest.parse(saved.name)
+            self._digests[digest] = digest
+            node = Node(saved.kind, repository, digest)
         if node in self._steps:
             raise SpecError(f"{node} is there twice")
         self._nodes.append(node)
@@ -472,17 +471,17 @@ class _Reader:
             None if saved.source is None else self._repositories[saved.source],
             None if saved.mount_from is None else self._repositories[saved.mount_from],
             saved.proven_absent,
-            _digest(saved.target),
-            _digest(saved.old),
+            self._digest(saved.target),
+            self._digest(saved.old),
         )
 
     def _add_document(self, saved: _Document) -> None:
-        digest = Digest.parse(saved.digest)
+        digest = self._digests[saved.digest]
         if digest not in self._names:
             raise SpecError(f"no node is it: {digest}")
         if digest in self._documents:
             raise SpecError(f"{digest} is there twice")
-        self._documents[digest] = parse(saved.raw, saved.media_type, digest)
+        self._documents[digest] = parse(saved.raw, saved.media_type, digest, self._digests)
 
     def _add_edge(self, saved: tuple[int, int, Edge]) -> None:
         first, then, edge = saved

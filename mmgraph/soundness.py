@@ -46,8 +46,9 @@ class _Edges:
         self.mounts: defaultdict[Node, set[Node]] = defaultdict(set)
         self.needed: set[Node] = set()
         """What something needs."""
+        need = Edge.NEED
         for first, then, edge in graph.edges():
-            if edge is Edge.NEED:
+            if edge is need:
                 self.needed.add(first)
                 self.needs[then].add(first)
             else:
@@ -88,18 +89,19 @@ class Soundness:
             raise SpecError(f"{step.action} is not for a {node.kind}")
         if step.source is not None and step.source not in self._sources[node.repository]:
             raise SpecError(f"none of the specs copies from {step.source} to {node.repository}")
-        if node.kind is not Kind.TAG and not (step.target is None and step.old is None):
+        if (step.target is not None or step.old is not None) and node.kind is not Kind.TAG:
             # An execution may take a step with a target for a tag's, and write it.
             raise SpecError(f"only a tag names something, and it is a {node.kind}")
-        if (step.mount_from is not None) != (step.action is Action.MOUNT):
+        mounts = step.action is Action.MOUNT
+        if (step.mount_from is not None) != mounts:
             raise SpecError("a place to mount from belongs to a mount, and to nothing else")
         needs, after = self._edges.needs.get(node, _NONE), self._edges.mounts.get(node, _NONE)
-        if after and step.action is not Action.MOUNT:
+        if after and not mounts:
             raise SpecError(f"a mount edge leads to it, and it is to be {step.action}")
-        if node.kind is Kind.TAG:
-            self._tag(node, step, needs)
-        elif node.kind is Kind.BLOB:
+        if node.kind is Kind.BLOB:
             self._blob(node, step, needs, after)
+        elif node.kind is Kind.TAG:
+            self._tag(node, step, needs)
         else:
             self._document(node, step, needs)
         if node not in self._edges.needed and node not in self._ends:

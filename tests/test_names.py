@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mmgraph.errors import SpecError
 from mmgraph.names import (
     Digest,
+    Digests,
     Platform,
     Reference,
     Registry,
@@ -241,6 +242,21 @@ def test_digest_has_parts(text: str) -> None:
     digest = Digest.parse(text)
 
     assert (text, text[:19]) == (f"{digest.algorithm}:{digest.hex}", digest.short)
+
+
+def test_digests_are_kept_once() -> None:
+    """Two texts that spell one digest give the same object."""
+    digests = Digests()
+
+    assert digests[SHA256] is digests["sha256:" + "ab" * 32]
+
+
+def test_digests_are_read_as_each_is() -> None:
+    """What is no digest is refused each time."""
+    digests = Digests()
+    for _ in range(2):
+        with pytest.raises(SpecError, match="is not a digest"):
+            digests["sha256:ab"]
 
 
 @pytest.mark.parametrize(("text", "normal"), PLATFORMS.values(), ids=PLATFORMS.keys())

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmgraph.errors import ContentError, SpecError
-from mmgraph.names import Digest, Platform
+from mmgraph.names import Digest, Digests, Platform
 from mmgraph.oci import (
     DEPTH_LIMIT,
     DOCKER_LIST,
@@ -160,6 +160,15 @@ class TestParse:
         digest = digest_of(raw, "sha512")
 
         assert digest == parse(raw, OCI_MANIFEST, digest).digest
+
+    def test_digests_of_many_documents_are_kept_once(self) -> None:
+        """Who reads many documents has each digest once, however many of them list it."""
+        digests = Digests()
+        first, second = (parse(encode(manifest(artifactType=kind)), "", None, digests) for kind in "ab")
+
+        assert isinstance(first, Manifest)
+        assert isinstance(second, Manifest)
+        assert first.layers[0].digest is second.layers[0].digest
 
     def test_wrong_digest_is_refused(self) -> None:
         """Bytes under another digest are another content."""
