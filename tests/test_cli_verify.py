@@ -83,6 +83,30 @@ async def test_the_list_of_what_is_missing_repairs_it(tmp_path: Path) -> None:
     assert (0, 0, [lost], 0) == (unaware.code, repaired.code, sent, after.code), repaired.err
 
 
+async def test_a_saved_repair_is_a_repair_in_the_end(tmp_path: Path) -> None:
+    """It is planned, saved, carried out and accounted for under that name, beside a tag that is whole."""
+    async with copied(tmp_path) as pair:
+        run = pair.command.run
+        pair.lose("a", LAYERS[0])
+        planned = await run("plan", "--repair", "--out", "repair.plan")
+        done = await run("apply", "repair.plan", "--format", "jsonl", "--report", "report.json")
+        after = await run("verify")
+    counts = json.loads((tmp_path / "report.json").read_text())["outcomes"]
+    events = [json.loads(line) for line in done.out.splitlines()]
+    told = [each["outcome"] for each in events if each["event"] == "finished"]
+    assert (0, 0, 0, True) == (
+        planned.code,
+        done.code,
+        after.code,
+        " 0 to move, 1 to repair, " in planned.out,
+    )
+    assert ({"repaired": 1, "unchanged": 1}, ["repaired", "unchanged"]) == (
+        {outcome: count for outcome, count in counts.items() if count},
+        sorted(told),
+    )
+    assert " moved 0, repaired 1, " in done.err
+
+
 async def test_a_registry_whose_heads_are_stale(tmp_path: Path) -> None:
     """It answers HEAD for a blob that it has lost: that passes, until it is read."""
     async with copied(tmp_path) as pair:
