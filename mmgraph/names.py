@@ -279,6 +279,7 @@ _ARCHITECTURES: Final = _words(
     " ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm"
 )
 _PLATFORM_WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PRINTABLE: Final = re.compile(r"[!-~]*")
 
 
 class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
@@ -344,6 +345,17 @@ class Platform(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=Fals
         version = f"({self.os_version})" if self.os_version else ""
         variant = f"/{self.variant}" if self.variant else ""
         return f"{self.os}{version}/{self.architecture}{variant}"
+
+
+@functools.lru_cache(maxsize=1024)
+def stated_platform(os: str, architecture: str, variant: str, os_version: str) -> Platform | None:
+    """Return the platform that a document states in these words, or None where they are none.
+
+    Any printable word will do. There are few platforms, and every index names some.
+    """
+    if not os or not architecture or not _PRINTABLE.fullmatch(os + architecture + variant + os_version):
+        return None
+    return Platform.normal(os, architecture, variant, os_version)
 
 
 def near_platform(platform: Platform) -> str:

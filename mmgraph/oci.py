@@ -6,9 +6,7 @@ travel. The raw bytes are what is sent on; the parsed form only says what they r
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,10 +14,12 @@ from msgspec.structs import replace
 
 from mmgraph import soundjson
 from mmgraph.errors import ContentError, InternalError, SpecError
-from mmgraph.names import Digest, Digests, Platform, quote
+from mmgraph.names import Digest, Platform, stated_platform, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from mmgraph.names import Digests
 
 OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -65,9 +65,7 @@ _DOCUMENT_NAMES: Final = (
     _COMMON_NAMES | {"schemaVersion", "subject"} | _MANIFEST_FIELDS | _INDEX_FIELDS | _SCHEMA_1_FIELDS
 )
 _DESCRIPTOR_NAMES: Final = _COMMON_NAMES | {"digest", "size", "platform", "urls", "data"}
-_PRINTABLE: Final = re.compile(r"[!-~]{0,128}")
-_normal: Final = functools.lru_cache(maxsize=1024)(Platform.normal)
-"""There are few platforms, and every index names some."""
+_WORD_LIMIT: Final = 128
 
 
 class Descriptor(msgspec.Struct, frozen=True, gc=False):
@@ -203,15 +201,15 @@ def parse(
     if not foreign.isdisjoint(fields):
         mixed = min(foreign & fields.keys())
         raise ContentError(f"{quote(mixed)} has no place in a document of type {media_type}")
-    known = Digests() if digests is None else digests
-    subject = _descriptor(fields["subject"], "subject", known) if fields.get("subject") is not None else None
+    read = Digest.parse if digests is None else digests.__getitem__
+    subject = _descriptor(fields["subject"], "subject", read) if fields.get("subject") is not None else None
     artifact_type = _text(fields, "artifactType")
     if media_type in INDEX_TYPES:
-        manifests = _descriptors(fields, "manifests", known)
+        manifests = _descriptors(fields, "manifests", read)
         _refuse_two_sizes(manifests)
         return Index(raw, media_type, actual, manifests, subject, artifact_type)
-    config = _descriptor(fields.get("config"), "config", known)
-    layers = _descriptors(fields, "layers", known)
+    config = _descriptor(fields.get("config"), "config", read)
+    layers = _descriptors(fields, "layers", read)
     _refuse_two_sizes((config, *layers))
     return Manifest(raw, media_type, actual, config, layers, subject, artifact_type)
 
@@ -416,16 +414,18 @@ def _media_type(content_type: str, fields: Mapping[str, object]) -> str:
     raise ContentError("neither a manifest nor an index: it has no config, layers or manifests")
 
 
-def _descriptors(fields: Mapping[str, object], name: str, digests: Digests) -> tuple[Descriptor, ...]:
+def _descriptors(
+    fields: Mapping[str, object], name: str, read: Callable[[str], Digest]
+) -> tuple[Descriptor, ...]:
     value = fields.get(name)
     if value is None and (name in fields or name == "layers"):
         return ()  # Go writes an empty list that was never touched as null.
     if not isinstance(value, list):
         raise ContentError(f"{name} is not a list")
-    return tuple([_descriptor(element, f"{name}[{number}]", digests) for number, element in enumerate(value)])
+    return tuple([_descriptor(element, f"{name}[{number}]", read) for number, element in enumerate(value)])
 
 
-def _descriptor(value: object, where: str, digests: Digests) -> Descriptor:
+def _descriptor(value: object, where: str, read: Callable[[str], Digest]) -> Descriptor:
     fields = _object(value, where, _DESCRIPTOR_NAMES)
     media_type, size, urls = _text(fields, "mediaType"), fields.get("size"), fields.get("urls")
     if not media_type:
@@ -435,7 +435,7 @@ def _descriptor(value: object, where: str, digests: Digests) -> Descriptor:
     if urls is not None and not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
         raise ContentError(f"the urls of {where} are not a list of strings")
     try:
-        digest = digests[_text(fields, "digest")]
+        digest = read(_text(fields, "digest"))
     except SpecError as error:
         raise ContentError(f"{where}: {error}") from None
     if len(fields) == 3:  # these, and no others: most descriptors
@@ -465,9 +465,10 @@ def _platform(value: object) -> Platform | None:
     if not isinstance(value, dict):
         return None
     words = [value.get(name) or "" for name in ("os", "architecture", "variant", "os.version")]
-    if not all(isinstance(word, str) and _PRINTABLE.fullmatch(word) for word in words) or not all(words[:2]):
-        return None
-    return _normal(*words)
+    for word in words:
+        if not isinstance(word, str) or len(word) > _WORD_LIMIT:
+            return None
+    return stated_platform(*words)
 
 
 def _attested(annotations: object) -> Digest | None:

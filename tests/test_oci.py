@@ -295,6 +295,7 @@ class TestParse:
             {"os": 3, "architecture": "arm64"},
             {"os": "linux", "architecture": "\x1b[2J"},
             {"os": "linux", "architecture": "arm64", "variant": [1]},
+            {"os": "linux", "architecture": "a" * 129},
         ],
     )
     def test_malformed_platform_is_none(self, platform: object) -> None:
