@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 import msgspec
 
 from mmgraph.errors import ContentError
-from mmgraph.names import Digest, Platform
+from mmgraph.names import Digest, Digests, Platform
 from mmgraph.oci import DEPTH_LIMIT, TREE_LIMIT, Descriptor, Document, Index, parse
 from mmgraph.specs import CopySpec
 from mmgraph.store import ManifestCache, RawManifest
@@ -87,6 +87,7 @@ class Documents(Mapping[Digest, Document]):
     def __init__(self, cache: ManifestCache) -> None:
         self._cache = cache
         self._documents: dict[Digest, Document] = {}
+        self._digests = Digests()
         self._flights: dict[Digest, asyncio.Event] = {}
 
     def __getitem__(self, digest: Digest) -> Document:
@@ -104,7 +105,7 @@ class Documents(Mapping[Digest, Document]):
 
     def read(self, digest: Digest, manifest: RawManifest) -> Document:
         """Add a manifest that was read from a registry, or raise ``ContentError``."""
-        document = parse(manifest.raw, manifest.media_type, digest)
+        document = parse(manifest.raw, manifest.media_type, digest, self._digests)
         self._cache.put(digest, manifest)
         self._documents[digest] = document
         return document
@@ -113,7 +114,8 @@ class Documents(Mapping[Digest, Document]):
         """The document from the pool or the cache, without a request."""
         document = self._documents.get(digest)
         if document is None and (manifest := self._cache.get(digest)) is not None:
-            document = self._documents[digest] = parse(manifest.raw, manifest.media_type, digest)
+            document = parse(manifest.raw, manifest.media_type, digest, self._digests)
+            self._documents[digest] = document
         return document
 
     async def load(self, digest: Digest, fetch: Fetch) -> Document:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from mmgraph import soundjson
 from mmgraph.errors import ContentError, InternalError, SpecError
-from mmgraph.names import Digest, Platform, stated_platform, quote
+from mmgraph.names import Digest, Platform, quote, stated_platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
