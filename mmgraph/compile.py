@@ -5,8 +5,8 @@ Owns the order in which things are asked; decides nothing that ``plan`` could, a
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_left
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -17,12 +17,13 @@ from mmgraph.discover import Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
 from mmgraph.evidence import Evidence, Look, Presence
+from mmgraph.graph import prepare
 from mmgraph.observe import Observer
 from mmgraph.oci import Index, digest_of
 from mmgraph.plan import Plan, Planner
 from mmgraph.reasons import Why, say
 from mmgraph.rules import NONE, Change, Rules, Violation
-from mmgraph.tasks import Ahead, each
+from mmgraph.tasks import Ahead, both, each
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
@@ -105,14 +106,21 @@ class Compiler:
         self._discovery = Discovery(source, self._documents)
         self._observer = Observer(destination, self._documents, self.evidence, clock)
         self._images: dict[CopySpec, Image | Unread] = {}
-        self._planner = Planner(self.evidence, self._documents, committed_only, repository_first, chunk)
+        self._make_planner = partial(
+            Planner, self.evidence, self._documents, committed_only, repository_first, chunk
+        )
         self._entered: set[CopySpec] = set()
         self._ahead: Ahead[list[Image]] | None = None
         self._done = 0
 
+    @cached_property
+    def _planner(self) -> Planner:
+        """Made when it is first of use: the graph takes a while to be imported, and registries to answer."""
+        return self._make_planner()
+
     async def plan(self) -> Plan:
         """Read what must be read and return the plan."""
-        await each(self._specs, self._survey, _WIDTH)
+        await self._look_around()
         return await self._whole()
 
     async def begin(self) -> Plan:
@@ -121,7 +129,7 @@ class Compiler:
         What is to change is read from here on, and enters the plan as ``growth`` goes on. Where only the whole set
         tells how an image is to be copied, the whole set is read first, and the plan is complete.
         """
-        await each(self._specs, self._survey, _WIDTH)
+        await self._look_around()
         changed = self._changed()
         if not changed or not self._may_grow():
             return await self._whole()
@@ -234,6 +242,10 @@ class Compiler:
         destination = image.spec.destination
         return Tree(destination.repository, destination.tag or "", image.root)
 
+    async def _look_around(self) -> None:
+        prepare()
+        await each(self._specs, self._survey, _WIDTH)
+
     async def _survey(self, spec: CopySpec) -> None:
         """Learn what the spec wants and what its destination names, both at once; nothing where it breaks a rule."""
         if violations := self._rules.of_name(spec.destination):
@@ -246,7 +258,7 @@ class Compiler:
     async def _look(self, spec: CopySpec) -> None:
         destination = spec.destination
         name = destination.name
-        image, _ = await asyncio.gather(
+        image, _ = await both(
             self._try(spec, self._discovery.image(spec)), self._observer.look(destination.repository, name)
         )
         failure = self.evidence.failures.get((destination.repository, name))

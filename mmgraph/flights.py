@@ -65,28 +65,31 @@ class Flights(Generic[K, T]):
 
 
 class Once(Generic[K, T]):
-    """Work by key, each key's once in all: what it came to is kept for who asks later, a failure too."""
+    """Work by key, each key's once in all: what it came to is kept for who asks later, a failure too.
+
+    Whoever asks first does it, without a task of its own; where that one is cancelled, the next one who waits does it.
+    """
 
     def __init__(self) -> None:
-        self._flights: Flights[K, tuple[T, None] | tuple[None, Exception]] = Flights()
         self._outcomes: dict[K, tuple[T, None] | tuple[None, Exception]] = {}
+        self._under_way: dict[K, asyncio.Event] = {}
 
     async def get(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Return or raise what ``work`` came to; where all who waited for it have left, it is done anew."""
-
-        async def settled() -> tuple[T, None] | tuple[None, Exception]:
-            outcome: tuple[T, None] | tuple[None, Exception]
+        """Return or raise what ``work`` came to."""
+        while (outcome := self._outcomes.get(key)) is None:
+            done = self._under_way.get(key)
+            if done is not None:
+                await done.wait()
+                continue
+            done = self._under_way[key] = asyncio.Event()
             try:
-                outcome = await work(), None
+                self._outcomes[key] = await work(), None
             except Exception as error:
-                outcome = None, error
-            # Before the flight ends: who comes between its end and its passengers' turn would begin another.
-            self._outcomes[key] = outcome
-            return outcome
-
-        if key not in self._outcomes:
-            await self._flights.join(key, settled)
-        result, error = self._outcomes[key]
-        if error is not None:
-            raise error
+                self._outcomes[key] = None, error
+            finally:
+                del self._under_way[key]
+                done.set()
+        result, failure = outcome
+        if failure is not None:
+            raise failure
         return result  # type: ignore[return-value]

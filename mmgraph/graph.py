@@ -7,17 +7,21 @@ and does not require. Knows keys and edges; knows no sizes, no actions, no regis
 from __future__ import annotations
 
 import heapq
+import importlib
+import sys
+import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
-import networkx
 
 from mmgraph.errors import InternalError
 from mmgraph.names import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import networkx
 
 
 class Kind(StrEnum):
@@ -49,10 +53,21 @@ class Node(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
         return f"{self.repository}{':' if self.kind is Kind.TAG else '@'}{self.name}"
 
 
+def prepare() -> None:
+    """Begin to import networkx beside what else is to be waited for, such as a registry's first answer.
+
+    It takes a tenth of a second, since all its algorithms come with it; the first ``Graph`` waits for the rest of it.
+    """
+    if "networkx" not in sys.modules:
+        threading.Thread(target=importlib.import_module, args=("networkx",)).start()
+
+
 class Graph:
     """A directed acyclic graph over ``Node``; nodes keep the order in which they entered."""
 
     def __init__(self) -> None:
+        import networkx
+
         self._digraph: networkx.DiGraph[Node] = networkx.DiGraph()
 
     def __len__(self) -> int:
@@ -97,6 +112,8 @@ class Graph:
 
     def check(self) -> None:
         """Raise ``InternalError`` that spells out a cycle, if there is one."""
+        import networkx
+
         if not networkx.is_directed_acyclic_graph(self._digraph):
             cycle = networkx.find_cycle(self._digraph)
             raise InternalError("the graph has a cycle: " + " -> ".join(str(edge[0]) for edge in cycle))

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Self, TypeVar
 from mmgraph.clock import within
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from typing import Any
 
     from mmgraph.clock import Clock
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -116,3 +118,18 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], width
         for task in workers:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def both(aside: Coroutine[Any, Any, T], work: Awaitable[S]) -> tuple[T, S]:
+    """Await both at once, with a task for ``aside`` alone; where one fails the other is cancelled.
+
+    ``asyncio.gather`` would make two tasks, and leave the other one running.
+    """
+    task = asyncio.ensure_future(aside)
+    try:
+        done = await work
+        return await task, done
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)

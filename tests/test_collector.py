@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from mmgraph.collector import uncollected
+from mmgraph.collector import seldom, uncollected
 
 
 def test_it_is_off_meanwhile_and_on_again() -> None:
@@ -32,3 +32,11 @@ def test_what_was_off_stays_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_it_looks_seldom_meanwhile_and_as_ever_again() -> None:
+    """Within much more is made before it looks, and what was there is left alone; after it all is as it was."""
+    before = (gc.get_threshold(), gc.get_freeze_count())
+    with seldom():
+        within = (gc.get_threshold()[0] > before[0][0], gc.get_freeze_count() > 0)
+    assert ((True, True), before) == (within, (gc.get_threshold(), gc.get_freeze_count()))

@@ -143,6 +143,17 @@ async def test_once_leaves_nothing_behind() -> None:
     assert ([], 2) == (left, await once.get("key", work))
 
 
+async def test_once_goes_on_without_the_first() -> None:
+    """Where whoever does the work is cancelled, the next one who waits does it."""
+    once: Once[str, int] = Once()
+    work = Work()
+    first, second = (asyncio.create_task(once.get("key", work)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    work.go.set()
+    assert (2, 2) == (await second, work.started)
+
+
 async def test_once_is_once_for_whoever_comes_when_it_ends() -> None:
     """Somebody asks at each turn of the loop, so that one does right between the work's end and its passengers'."""
     once: Once[str, int] = Once()

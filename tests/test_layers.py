@@ -95,10 +95,13 @@ LAYERS: Final = {
         " registry.secrets registry.tokens",
     ),
     "registry.watch": _room(2),
+    "registry.lean": _room(2),
     "registry.trace": _room(3, "registry.wire"),
     "registry.blame": _room(3, "registry.wire"),
-    "registry.failures": _room(3, "registry.wire registry.watch"),
-    "registry.bodies": _room(4, "registry.wire registry.failures registry.policy registry.watch"),
+    "registry.failures": _room(3, "registry.lean registry.wire registry.watch"),
+    "registry.bodies": _room(
+        4, "registry.lean registry.wire registry.failures registry.policy registry.watch"
+    ),
     "registry.retries": _room(
         5,
         "registry.wire registry.failures registry.bodies registry.policy registry.gate registry.health"
@@ -110,16 +113,18 @@ LAYERS: Final = {
     "registry.addresses": _room(2),
     "registry.origins": _room(3, "registry.wire registry.addresses"),
     "registry.tls": _room(3, "registry.wire"),
-    "registry.resolver": _room(4, "registry.addresses"),
+    "registry.resolver": _room(4, "registry.lean registry.addresses"),
     "registry.proxies": _room(4, "registry.wire registry.secrets"),
     "registry.sessions": _room(
-        5, "registry.wire registry.addresses registry.origins registry.tls registry.resolver registry.proxies"
+        5,
+        "registry.lean registry.wire registry.addresses registry.origins registry.tls registry.resolver"
+        " registry.proxies",
     ),
     # Credentials pass through here on their way to auth, unread.
     "registry.connection": _room(
         6,
-        "behalf registry.wire registry.credentials registry.auth registry.gate registry.failures registry.bodies"
-        " registry.watch registry.trace"
+        "behalf registry.lean registry.wire registry.credentials registry.auth registry.gate registry.failures"
+        " registry.bodies registry.watch registry.trace"
         " registry.retries registry.policy registry.origins registry.sessions registry.tokens",
     ),
     "registry.guard": _room(2),
@@ -154,15 +159,7 @@ LAYERS: Final = {
 
 # What else is installed may be imported only there. msgspec is open to all, and so is the standard library.
 OTHERS: Final = {
-    "aiohttp": frozenset(
-        {
-            "registry.connection",
-            "registry.bodies",
-            "registry.failures",
-            "registry.resolver",
-            "registry.sessions",
-        }
-    ),
+    "aiohttp": frozenset({"registry.lean"}),
     "aiohttp.web": frozenset({"server"}),
     "cyclopts": frozenset({"cli"}),
     "msgspec": frozenset(LAYERS),
@@ -393,7 +390,8 @@ def test_an_offence_is_found(tmp_path: Path, name: str, text: str, expected: str
         ("names.py", "from mmgraph.errors import SpecError"),
         ("store.py", "from mmgraph.names import Digest"),
         ("plan.py", "from mmgraph.graph import Graph\nfrom mmgraph.specs import CopySpec\nimport msgspec"),
-        ("registry/connection.py", "import aiohttp\nfrom mmgraph.registry import gate, wire"),
+        ("registry/lean.py", "import aiohttp"),
+        ("registry/connection.py", "from mmgraph.registry import gate, lean, wire"),
         (
             "server/app.py",
             "from aiohttp import web\nfrom . import storage\nfrom mmgraph.registry.wire import url",

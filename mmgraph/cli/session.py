@@ -17,6 +17,7 @@ from mmgraph.cli.options import Colour, Network
 from mmgraph.cli.output import say, wants_colour
 from mmgraph.cli.routes import allowances, cautioned, chunks, routes
 from mmgraph.clock import Clock, SystemClock
+from mmgraph.collector import seldom
 from mmgraph.compile import Compiler
 from mmgraph.errors import RegistryError, SpecError
 from mmgraph.events import Event, Finished, Notice, Reporter
@@ -167,6 +168,7 @@ async def open_session(
     limit = limit_of(network.cache_limit)
     clock = SystemClock()
     async with _open_view(clock, colour, network.verbose, stream) as view, AsyncExitStack() as stack:
+        stack.enter_context(seldom())
 
         def warn(message: str) -> None:
             view(Notice(None, message))

@@ -8,18 +8,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
-import aiohttp
-
 from mmgraph.errors import ContentError, InternalError, NetworkError
 from mmgraph.registry import wire
 from mmgraph.registry.failures import cause, failed, shown
+from mmgraph.registry.lean import aiohttp
 from mmgraph.registry.policy import Verdict, classify
 from mmgraph.registry.watch import COMMIT, READING, SENDING, StalledError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-
-    from aiohttp.abc import AbstractStreamWriter
 
     from mmgraph.registry.watch import Watch, Watchdog
     from mmgraph.store import Operation
@@ -46,11 +43,13 @@ class _Body(aiohttp.Payload):
         """Refuse: what is sent is nobody's text."""
         raise TypeError("a body has no text")
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
+    async def write(self, writer: aiohttp.abc.AbstractStreamWriter) -> None:
         """Send all of it."""
         await self.write_with_length(writer, None)
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    async def write_with_length(
+        self, writer: aiohttp.abc.AbstractStreamWriter, content_length: int | None
+    ) -> None:
         """Send all of it, and tell the watch."""
         if self._consumed:
             self._fail(InternalError("the body of a request was asked for twice"))
@@ -77,7 +76,7 @@ class _Body(aiohttp.Payload):
         self._value = None
 
     async def _write(
-        self, writer: AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
+        self, writer: aiohttp.abc.AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
     ) -> None:
         """Send the pieces; call ``theirs`` before the peer is waited for, ``ours`` after it."""
         raise NotImplementedError
@@ -95,7 +94,7 @@ class Whole(_Body):
         self._data = memoryview(data)
 
     async def _write(
-        self, writer: AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
+        self, writer: aiohttp.abc.AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
     ) -> None:
         theirs()
         for start in range(0, len(self._data), _PIECE):
@@ -119,7 +118,7 @@ class Stream(_Body):
         self._body = body
 
     async def _write(
-        self, writer: AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
+        self, writer: aiohttp.abc.AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
     ) -> None:
         """Send all of it; a body of another length than promised fails before its last byte leaves."""
         size = self._size or 0
@@ -263,9 +262,15 @@ def watched(dog: Watchdog, response: aiohttp.ClientResponse) -> Watch:
     return watch
 
 
-async def read(response: aiohttp.ClientResponse, limit: int, url: str, dog: Watchdog) -> bytes:
-    """Return the body; of one longer than ``limit`` one byte more, and the connection is closed."""
-    watch = watched(dog, response)
+async def read(
+    response: aiohttp.ClientResponse, limit: int, url: str, dog: Watchdog, *, sending: bool = False
+) -> bytes:
+    """Return the body; of one longer than ``limit`` one byte more, and the connection is closed.
+
+    ``sending``: the request has a body, of which some may still be on its way.
+    """
+    # What came with the headers, as most that is small does, is waited for by nobody.
+    watch = None if response.content.is_eof() and not sending else watched(dog, response)
     try:
         length = response.content_length
         if length is not None and length <= limit:
@@ -278,5 +283,8 @@ async def read(response: aiohttp.ClientResponse, limit: int, url: str, dog: Watc
     except (aiohttp.ClientError, OSError, TimeoutError, StalledError) as error:
         raise failed(response.method, url, error) from cause(url, error)
     finally:
-        watch.close()
+        if watch is not None:
+            watch.close()
+        else:
+            dog.tell(response, response.content.total_bytes)
         response.close()  # after the end of the body the connection has gone back already

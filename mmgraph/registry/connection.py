@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, Self
 
-import aiohttp
 import msgspec
 
 from mmgraph import behalf
@@ -21,6 +20,7 @@ from mmgraph.registry import wire
 from mmgraph.registry.auth import Authenticator, Grant
 from mmgraph.registry.bodies import Answer, Stream, Whole, read, watched
 from mmgraph.registry.failures import NoConnectionError, cause, failed, shown
+from mmgraph.registry.lean import aiohttp
 from mmgraph.registry.origins import Errand, portable, redirect_target
 from mmgraph.registry.policy import PATIENCE, asked_to_wait
 from mmgraph.registry.retries import Request, Retries
@@ -83,14 +83,19 @@ class Call(msgspec.Struct, frozen=True):
 class _Endpoint:
     """Where a registry is reached, and whether its first answer is in."""
 
-    __slots__ = ("base", "decided", "registry", "scout", "scouted")
+    __slots__ = ("base", "decided", "place", "registry", "root", "scout", "scouted")
 
     def __init__(self, registry: Registry, *, plain: bool) -> None:
         self.registry = registry
-        self.base = f"{'http' if plain else 'https'}://{wire.host(registry)}"
+        self.reached(f"{'http' if plain else 'https'}://{wire.host(registry)}")
         self.decided = plain or not wire.plain_http_allowed(registry)
         self.scouted = False
         self.scout: asyncio.Event | None = None
+
+    def reached(self, base: str) -> None:
+        """Its URLs begin with ``base``."""
+        self.base, self.root = base, f"{base}/"
+        self.place = wire.origin(self.root)
 
 
 class Connections:
@@ -211,7 +216,7 @@ class Connections:
         if response.status in call.open:
             return Answer(response, url, b"", call.operation, watched(self._watchdog, response))
         try:
-            body = await read(response, call.limit, url, self._watchdog)
+            body = await read(response, call.limit, url, self._watchdog, sending=call.data is not None)
         except NetworkError:
             if response.status < 400:
                 raise
@@ -235,8 +240,8 @@ class Connections:
 
     def own(self, registry: Registry, url: str) -> bool:
         """Whether ``url`` is of the registry's own origin, the only one that its credentials belong to."""
-        base = self._endpoint(registry).base
-        return url.startswith(f"{base}/") or wire.origin(url) == wire.origin(base)
+        endpoint = self._endpoint(registry)
+        return url.startswith(endpoint.root) or wire.origin(url) == endpoint.place
 
     def _endpoint(self, registry: Registry) -> _Endpoint:
         endpoint = self._endpoints.get(registry)
@@ -266,8 +271,9 @@ class Connections:
         """Send ``call``, once more where its 401 shows what was missing, and follow redirects of reads."""
         if not endpoint.decided:
             await self._decide(endpoint)
-        url = endpoint.base + call.url if call.url.startswith("/") else call.url
-        own = self.own(endpoint.registry, url)
+        built = call.url.startswith("/")
+        url = endpoint.base + call.url if built else call.url
+        own = built or self.own(endpoint.registry, url)
         headers = dict(call.headers) if call.headers else {}
         if not own:
             headers = portable(headers)
@@ -276,7 +282,7 @@ class Connections:
         if sent is not None:
             headers["Authorization"] = sent.reveal()
         response = await self._send(
-            call.operation, endpoint.registry, call.method, url, headers, call.data, repeat
+            call.operation, endpoint.registry, call.method, url, headers, call.data, repeat, built=built
         )
         if response.status == 401 and own:
             offers = response.headers.getall("WWW-Authenticate", ())
@@ -342,7 +348,7 @@ class Connections:
             except NetworkError:
                 self.retrying.unheard(registry, Operation.PING, error, began)
                 raise error from None
-            endpoint.base = plain
+            endpoint.reached(plain)
         endpoint.decided = True
         offers = response.headers.getall("WWW-Authenticate", ())
         await read(response, wire.ERROR_LIMIT, url, self._watchdog)
@@ -364,14 +370,21 @@ class Connections:
         headers: dict[str, str],
         data: bytes | memoryview | Stream | None,
         repeat: bool = False,
+        *,
+        built: bool = False,
     ) -> aiohttp.ClientResponse:
-        """Send one request, count it, and return the response once its headers are there."""
+        """Send one request, count it, and return the response once its headers are there.
+
+        ``built``: its URL is the registry's own and made of parts that have been looked at; any other is looked at.
+        """
         if not self._open:
             raise InternalError("the client is used outside of its context")
         if operation not in _ELSEWHERE:
             await self._gate.paced(registry)
         began = self._clock.now()
-        own = self.own(registry, url)
+        endpoint = self._endpoint(registry)
+        place = endpoint.place if built else wire.origin(url)
+        own = place == endpoint.place
         self._count(registry, operation, repeat, 1)
         body = Whole(data) if isinstance(data, bytes | memoryview) else data
         errand = _ERRANDS.get(operation, Errand.UPLOAD)
@@ -390,7 +403,7 @@ class Connections:
         try:
             async with patience:
                 response = await self._sessions.request(
-                    registry, method, url, headers, body, dial, own=own, errand=errand
+                    registry, method, url, headers, body, dial, place=place, own=own, errand=errand
                 )
             if record is not None:
                 self._records[response] = record

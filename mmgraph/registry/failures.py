@@ -11,10 +11,9 @@ import re
 import resource
 from typing import Final
 
-import aiohttp
-
 from mmgraph.errors import ContentError, MmgraphError, NetworkError
 from mmgraph.registry import wire
+from mmgraph.registry.lean import aiohttp
 from mmgraph.registry.watch import CONNECT, TLS, StalledError
 
 

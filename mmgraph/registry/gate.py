@@ -168,13 +168,16 @@ class Gate:
             return Ticket(self, [(limit, window)])
         classes = self._classes(operation, write=write)
         while True:
-            await self._wait(limit, [name for name in classes if name != ALL])
-            self._refuse_closed(limit, classes)
+            if limit.stops:
+                await self._wait(limit, [name for name in classes if name != ALL])
+                self._refuse_closed(limit, classes)
             if not window.waiting and window.room and self._left(limit, ALL) <= 0:
                 window.used += 1
                 return Ticket(self, [(limit, window)])
             await self._queue(limit, window)
             ticket = Ticket(self, [(limit, window)])
+            if not limit.stops:  # as nearly always
+                return ticket
             try:
                 self._refuse_closed(limit, classes)
             except MmgraphError:
@@ -397,7 +400,7 @@ class Gate:
                 turn.set_result(None)
 
     def _grant(self, limit: _Limit, window: Window) -> None:
-        while window.waiting and window.room and self._left(limit, ALL) <= 0:
+        while window.waiting and window.room and (not limit.stops or self._left(limit, ALL) <= 0):
             turn = window.waiting.popleft()
             if not turn.done():
                 window.used += 1

@@ -88,7 +88,10 @@ class Quotas:
 
     def heard(self, registry: Registry, headers: Mapping[str, str]) -> None:
         """Take note of the headers of an answer about a manifest."""
-        limit, left = amount(headers.get("ratelimit-limit")), amount(headers.get("ratelimit-remaining"))
+        told = headers.get("ratelimit-limit")
+        if told is None:  # as nearly always
+            return
+        limit, left = amount(told), amount(headers.get("ratelimit-remaining"))
         if limit is None or left is None:
             return
         quota = self._quota(registry)

@@ -11,9 +11,8 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-
 from mmgraph.registry.addresses import Kind, kind_of_address, kind_of_name, permitted
+from mmgraph.registry.lean import aiohttp
 
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a host, to be spoken to at a port; raises ``OSError``."""
@@ -35,7 +34,7 @@ async def system_lookup(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-class GuardedResolver(AbstractResolver):
+class GuardedResolver(aiohttp.abc.AbstractResolver):
     """Resolves for one registry at ``host``: its own name to anything, others only to what the rules permit.
 
     ``opened`` says whether the user has named a host and port for this registry.
@@ -55,7 +54,7 @@ class GuardedResolver(AbstractResolver):
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
+    ) -> list[aiohttp.abc.ResolveResult]:
         """Return the addresses to connect to. Raises ``ForbiddenError``."""
         addresses = await self._lookup(host, port)
         kinds = {address: kind_of_address(ipaddress.ip_address(address)) for address in addresses}
@@ -91,8 +90,8 @@ def _bare(host: str) -> str:
     return host.rstrip(".").lower()
 
 
-def _result(host: str, address: str, port: int) -> ResolveResult:
-    return ResolveResult(
+def _result(host: str, address: str, port: int) -> aiohttp.abc.ResolveResult:
+    return aiohttp.abc.ResolveResult(
         hostname=host,
         host=address,
         port=port,

@@ -10,12 +10,12 @@ import socket
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import msgspec
 from yarl import URL
 
 from mmgraph.registry import wire
 from mmgraph.registry.addresses import kind_unresolved, permitted
+from mmgraph.registry.lean import aiohttp
 from mmgraph.registry.origins import Errand, Trust, refused
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.resolver import ForbiddenError, GuardedResolver, Lookup, system_lookup
@@ -124,10 +124,11 @@ class Sessions:
         data: Any,
         dial: Dial | None = None,
         *,
+        place: wire.Origin,
         own: bool,
         errand: Errand,
     ) -> aiohttp.ClientResponse:
-        """Send one request on behalf of ``registry``; ``own``: to its own origin, else for the ``errand``.
+        """Send one request to ``place`` for ``registry``; ``own``: its own origin, else it is for the ``errand``.
 
         ``dial`` hears of its connection.
 
@@ -135,7 +136,6 @@ class Sessions:
         nothing has been sent then.
         """
         _DIAL.set(dial)  # for this task: what it asks next sets its own
-        place = wire.origin(url)
         context = (
             self._routes.tls.context(place, registry if own else None) if place.scheme == "https" else True
         )
@@ -159,7 +159,8 @@ class Sessions:
             )
         session, resolver = self._guarded(registry)
         try:
-            resolver.check(place.host, place.port)
+            if not own:
+                resolver.check(place.host, place.port)
             return await session.request(
                 method,
                 URL(url, encoded=True),

@@ -57,8 +57,8 @@ class Watch:
     """One exchange. ``wait`` and ``go`` frame the time that is the peer's; all other time is ours."""
 
     __slots__ = (
-        "_clock", "_close", "_end", "_phase", "_quiet", "_reached", "_seen", "_since", "_waited", "_window",
-        "linked", "progress", "stalled", "total",
+        "_clock", "_dog", "_end", "_phase", "_quiet", "_reached", "_seen", "_since", "_subject", "_waited",
+        "_window", "linked", "progress", "stalled", "total",
     )  # fmt: skip
 
     def __init__(
@@ -66,7 +66,8 @@ class Watch:
         clock: Clock,
         phase: Phase,
         end: Callable[[StalledError], None],
-        close: Callable[[Watch], None] = lambda watch: None,
+        dog: Watchdog | None = None,
+        subject: object = None,
     ) -> None:
         self.total = 0
         """Bytes that are to be sent in all."""
@@ -78,7 +79,8 @@ class Watch:
         """Why the exchange was ended."""
         self._clock = clock
         self._end = end
-        self._close = close
+        self._dog = dog
+        self._subject = subject
         self._phase = phase
         self._since: float | None = clock.now()
         self._waited = self._quiet = self._window = 0.0
@@ -103,7 +105,11 @@ class Watch:
         self._since = None
         # Both lead back here: each exchange would be a cycle, and its task keep the bytes that it has read.
         self.linked, self._end = None, _nothing
-        self._close(self)
+        dog, self._dog = self._dog, None
+        if dog is not None:
+            dog.forget(self)
+            if self._subject is not None:
+                dog.tell(self._subject, self.progress() if self.progress is not None else 0)
         self.progress = None
 
     def look(self, now: float) -> None:
@@ -146,17 +152,20 @@ class Watchdog:
     def watch(self, phase: Phase, end: Callable[[StalledError], None], subject: object = None) -> Watch:
         """Watch an exchange that waits for its peer until it is closed; ``end`` is called at most once."""
 
-        def close(watch: Watch) -> None:
-            if watch in self._watches:
-                self._watches.discard(watch)
-                if subject is not None and self.over is not None:
-                    self.over(subject, watch.progress() if watch.progress is not None else 0)
-
-        watch = Watch(self._clock, phase, end, close)
+        watch = Watch(self._clock, phase, end, self, subject)
         self._watches.add(watch)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         return watch
+
+    def forget(self, watch: Watch) -> None:
+        """Look at it no more."""
+        self._watches.discard(watch)
+
+    def tell(self, subject: object, moved: int) -> None:
+        """An exchange is over in which so many bytes moved; of one that nothing was waited for there is no watch."""
+        if self.over is not None:
+            self.over(subject, moved)
 
     async def close(self) -> None:
         """End the looking."""

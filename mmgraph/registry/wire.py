@@ -261,6 +261,7 @@ def media_type(header: str | None) -> str:
     return (header or "").partition(";")[0].strip()
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def header_digest(header: str | None) -> Digest | None:
     """Return Docker-Content-Digest, or None for a missing or odd one (Huawei's has no ``sha256:``)."""
     if header is None:
