@@ -105,7 +105,8 @@ class Health:
 
     def worked(self, repository: Repository, operation: Operation) -> None:
         """A request was answered as it should be."""
-        self._spent.discard((repository, operation in WRITES))
+        if self._spent:
+            self._spent.discard((repository, operation in WRITES))
         if operation in WRITES:
             self._health(repository.registry).written = True
 

@@ -262,9 +262,10 @@ class Retries:
         if verdict not in (Verdict.AGAIN, Verdict.WAIT):
             if answer.status < 400:
                 self.health.worked(repository, operation)
-            self._overloads.pop((registry, ALL), None)
-            self._overloads.pop((registry, operation), None)
-            if answer.own:
+            if self._overloads:
+                self._overloads.pop((registry, ALL), None)
+                self._overloads.pop((registry, operation), None)
+            if answer.own and self._told:
                 self._obliged(registry, ALL, began)
             self._settle(registry, operation, began, overloaded=False)
             return
