@@ -1,7 +1,5 @@
 """``python -m mmgraph``: the command line under another name."""
 
-import sys
+from mmgraph.cli import program
 
-from mmgraph.cli import main
-
-sys.exit(main())
+program()

@@ -6,7 +6,6 @@ Owns the order in which things are asked; decides nothing that ``plan`` could, a
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
@@ -106,21 +105,14 @@ class Compiler:
         self._discovery = Discovery(source, self._documents)
         self._observer = Observer(destination, self._documents, self.evidence, clock)
         self._images: dict[CopySpec, Image | Unread] = {}
-        self._make_planner = partial(
-            Planner, self.evidence, self._documents, committed_only, repository_first, chunk
-        )
+        self._planner = Planner(self.evidence, self._documents, committed_only, repository_first, chunk)
         self._entered: set[CopySpec] = set()
         self._ahead: Ahead[list[Image]] | None = None
         self._done = 0
 
-    @cached_property
-    def _planner(self) -> Planner:
-        """Made when it is first of use: the graph takes a while to be imported, and registries to answer."""
-        return self._make_planner()
-
     async def plan(self) -> Plan:
         """Read what must be read and return the plan."""
-        await self._look_around()
+        await each(self._specs, self._survey, _WIDTH)
         return await self._whole()
 
     async def begin(self) -> Plan:
@@ -129,10 +121,11 @@ class Compiler:
         What is to change is read from here on, and enters the plan as ``growth`` goes on. Where only the whole set
         tells how an image is to be copied, the whole set is read first, and the plan is complete.
         """
-        await self._look_around()
+        await each(self._specs, self._survey, _WIDTH)
         changed = self._changed()
         if not changed or not self._may_grow():
             return await self._whole()
+        prepare()
         reading = {image.spec for image in changed}
         settled = [spec for spec in self._specs if spec not in reading]
         groups: dict[tuple[Repository, Digest], list[Image]] = {}
@@ -197,6 +190,7 @@ class Compiler:
         """Read all that must be read, and then plan it in the order of the specs."""
         if not self._exact and not self._changed():
             return self._entered_all()
+        prepare()
         await each(self._changed() if not self._exact else self._readable(), self._read, _WIDTH)
         for image in self._changed():
             self._reconcile(image)
@@ -246,10 +240,6 @@ class Compiler:
     def _tree(self, image: Image) -> Tree:
         destination = image.spec.destination
         return Tree(destination.repository, destination.tag or "", image.root)
-
-    async def _look_around(self) -> None:
-        prepare()
-        await each(self._specs, self._survey, _WIDTH)
 
     async def _survey(self, spec: CopySpec) -> None:
         """Learn what the spec wants and what its destination names, both at once; nothing where it breaks a rule."""

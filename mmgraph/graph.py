@@ -11,6 +11,7 @@ import importlib
 import sys
 import threading
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ from mmgraph.errors import InternalError
 from mmgraph.names import Repository
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     import networkx
 
@@ -54,9 +55,9 @@ class Node(msgspec.Struct, frozen=True, order=True, cache_hash=True, gc=False):
 
 
 def prepare() -> None:
-    """Begin to import networkx beside what else is to be waited for, such as a registry's first answer.
+    """Begin to import networkx beside what else is to be waited for, such as the answers of registries.
 
-    It takes a tenth of a second, since all its algorithms come with it; the first ``Graph`` waits for the rest of it.
+    It takes a tenth of a second, since all its algorithms come with it; the first edge waits for the rest of it.
     """
     if "networkx" not in sys.modules:
         threading.Thread(target=importlib.import_module, args=("networkx",)).start()
@@ -66,22 +67,37 @@ class Graph:
     """A directed acyclic graph over ``Node``; nodes keep the order in which they entered."""
 
     def __init__(self) -> None:
+        self._loose: dict[Node, None] | None = {}
+        """All nodes as long as there is no edge: a run with nothing to do needs none, nor networkx."""
+
+    @cached_property
+    def _digraph(self) -> networkx.DiGraph[Node]:
         import networkx
 
-        self._digraph: networkx.DiGraph[Node] = networkx.DiGraph()
+        digraph: networkx.DiGraph[Node] = networkx.DiGraph()
+        digraph.add_nodes_from(self._loose or ())
+        self._loose = None
+        return digraph
+
+    @property
+    def _nodes(self) -> Collection[Node]:
+        return self._digraph if self._loose is None else self._loose
 
     def __len__(self) -> int:
-        return len(self._digraph)
+        return len(self._nodes)
 
     def __contains__(self, node: object) -> bool:
-        return node in self._digraph
+        return node in self._nodes
 
     def __iter__(self) -> Iterator[Node]:
-        return iter(self._digraph)
+        return iter(self._nodes)
 
     def add(self, node: Node) -> None:
         """Add ``node``; adding it twice changes nothing."""
-        self._digraph.add_node(node)
+        if self._loose is None:
+            self._digraph.add_node(node)
+        else:
+            self._loose[node] = None
 
     def join(self, first: Node, then: Node, edge: Edge) -> None:
         """Let ``then`` come after ``first``. A need outranks a mount where both are asked for."""
@@ -112,6 +128,8 @@ class Graph:
 
     def check(self) -> None:
         """Raise ``InternalError`` that spells out a cycle, if there is one."""
+        if self._loose is not None:
+            return
         import networkx
 
         if not networkx.is_directed_acyclic_graph(self._digraph):

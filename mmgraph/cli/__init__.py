@@ -19,6 +19,7 @@ from mmgraph.names import quote, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import NoReturn
 
 DONE, FAILED, CHANGES, INTERRUPTED = 0, 1, 2, 130
 """Exit codes; ``CHANGES`` only where it was asked for (terraform's ``-detailed-exitcode``, make's ``-q``)."""
@@ -59,6 +60,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if any(_is_unexpected(leaf) for leaf in leaves) or os.environ.get("MMGRAPH_DEBUG"):
             _explain(error)
         return FAILED
+
+
+def program() -> NoReturn:
+    """Run the command that the process was called with, and end the process with its exit code.
+
+    At once: to take apart a graph of millions of nodes object by object would take seconds, and serve nobody.
+    """
+    code = main()
+    with suppress(OSError, ValueError):  # nobody reads it, or it is closed
+        sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        code = code or FAILED  # a result that was not heard
+    os._exit(code)
 
 
 def _occupy() -> None:

@@ -83,7 +83,7 @@ class Call(msgspec.Struct, frozen=True):
 class _Endpoint:
     """Where a registry is reached, and whether its first answer is in."""
 
-    __slots__ = ("base", "decided", "place", "registry", "root", "scout", "scouted")
+    __slots__ = ("base", "decided", "place", "registry", "root", "scout", "scouted", "waiting")
 
     def __init__(self, registry: Registry, *, plain: bool) -> None:
         self.registry = registry
@@ -91,6 +91,8 @@ class _Endpoint:
         self.decided = plain or not wire.plain_http_allowed(registry)
         self.scouted = False
         self.scout: asyncio.Event | None = None
+        self.waiting = 0
+        """How many wait for the scout."""
 
     def reached(self, base: str) -> None:
         """Its URLs begin with ``base``."""
@@ -254,6 +256,11 @@ class Connections:
     ) -> tuple[aiohttp.ClientResponse, str]:
         """Let the first request to a registry go alone: it learns TLS and the challenge for all that wait."""
         while endpoint.scout is not None:
+            endpoint.waiting += 1
+            if (
+                endpoint.decided
+            ):  # what waits is connected meanwhile: a round trip saved, with TLS two or three
+                self._sessions.prepare(endpoint.registry, endpoint.place, 1 + endpoint.waiting)
             await endpoint.scout.wait()
         if endpoint.scouted:
             return await self._authorized(endpoint, call, repeat=repeat)
@@ -264,6 +271,7 @@ class Connections:
             endpoint.scouted = endpoint.decided
             endpoint.scout.set()
             endpoint.scout = None
+            endpoint.waiting = 0
 
     async def _authorized(
         self, endpoint: _Endpoint, call: Call, *, repeat: bool
@@ -391,7 +399,14 @@ class Connections:
         patience = asyncio.timeout(None)
         now = asyncio.get_running_loop().time
         watch = self._watchdog.watch(CONNECT, lambda _: patience.reschedule(now()))
-        dial = Dial(lambda: watch.wait(ANSWER))
+        sent = began
+
+        def there() -> None:
+            nonlocal sent
+            sent = self._clock.now()
+            watch.wait(ANSWER)
+
+        dial = Dial(there)
         watch.linked = dial.linked
         if body is not None:
             body.watch = watch
@@ -405,6 +420,10 @@ class Connections:
                 response = await self._sessions.request(
                     registry, method, url, headers, body, dial, place=place, own=own, errand=errand
                 )
+            if (
+                own and response.status < 400
+            ):  # from when it was on its way: connecting says nothing of being busy
+                self._gate.answered(registry, operation, self._clock.now() - sent)
             if record is not None:
                 self._records[response] = record
             return response

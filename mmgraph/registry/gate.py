@@ -300,9 +300,12 @@ class Gate:
         if overloaded:
             window.halve(began, now)
             return
-        if operation in _QUICK:
-            window.answered(operation, now - began)
         window.grow()
+
+    def answered(self, registry: Registry, operation: Operation, seconds: float) -> None:
+        """Let the window know how long after a request was on its way its answer began."""
+        if operation in _QUICK:
+            self._limit(registry).window(write=operation in WRITES).answered(operation, seconds)
 
     def on_room(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` whenever a slot has come free or a pause has ended."""

@@ -6,13 +6,16 @@ what an answer means.
 
 from __future__ import annotations
 
+import asyncio
 import socket
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from yarl import URL
 
+from mmgraph.errors import MmgraphError
 from mmgraph.registry import wire
 from mmgraph.registry.addresses import kind_unresolved, permitted
 from mmgraph.registry.lean import aiohttp
@@ -77,15 +80,6 @@ def _connected(one: socket.socket) -> bool:
 _DIAL: Final[ContextVar[Dial | None]] = ContextVar("dial", default=None)
 
 
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """Make a socket for an address, and tell the request that it is made for."""
-    made = socket.socket(*address[:3])
-    dial = _DIAL.get()
-    if dial is not None:
-        dial.tries(made)
-    return made
-
-
 class _Connector(aiohttp.TCPConnector):
     """Tells requests when they have a connection. Traces would tell too, but cost every request and chunk a call."""
 
@@ -98,6 +92,27 @@ class _Connector(aiohttp.TCPConnector):
         if dial is not None:
             dial.there()
         return connection
+
+    def __init__(self, resolver: GuardedResolver | None) -> None:
+        # A socket to a proxy tells nothing of the host behind it.
+        factory = self._socket if resolver else None
+        super().__init__(limit=0, limit_per_host=0, resolver=resolver, socket_factory=factory)
+        self.sockets = 0
+        """How many there have been: hardly more than there are, as they are kept."""
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """Make a socket for an address, and tell the request that it is made for."""
+        self.sockets += 1
+        made = socket.socket(*address[:3])
+        dial = _DIAL.get()
+        if dial is not None:
+            dial.tries(made)
+        return made
+
+    async def spare(self, req: aiohttp.ClientRequest) -> None:
+        """Open a connection that ``req`` could use, and keep it for whoever comes."""
+        connection = await super().connect(req, [], _TIMEOUT)
+        connection.release()
 
     def drop(self) -> Awaitable[None]:
         """Close everything before this returns; what is to be awaited is the sockets' end.
@@ -114,6 +129,9 @@ class Sessions:
         self._routes = routes
         self._direct: dict[Registry, tuple[aiohttp.ClientSession, GuardedResolver]] = {}
         self._proxied: dict[Registry, aiohttp.ClientSession] = {}
+        self._promised: dict[Registry, int] = {}
+        """How many connections there will be, those counted that are opened before they are needed."""
+        self._spares: set[asyncio.Task[None]] = set()
 
     async def request(
         self,
@@ -172,10 +190,38 @@ class Sessions:
         except ForbiddenError as error:
             raise refused(registry, place, error.kind, errand) from None
 
+    def prepare(self, registry: Registry, place: wire.Origin, count: int) -> None:
+        """See to it that ``count`` connections to the registry's own ``place`` are there soon; nothing is sent on them.
+
+        Not through a proxy, whose connections are its own to keep.
+        """
+        session, _ = self._guarded(registry)
+        assert isinstance(session.connector, _Connector)
+        there = max(session.connector.sockets, self._promised.get(registry, 0))
+        if there >= count or self._routes.proxies.find(place) is not None:
+            return
+        self._promised[registry] = count
+        for _ in range(count - there):
+            task = asyncio.create_task(self._spare(registry, place, session.connector))
+            self._spares.add(task)
+            task.add_done_callback(self._spares.discard)
+
+    async def _spare(self, registry: Registry, place: wire.Origin, connector: _Connector) -> None:
+        """Open a connection before it is needed. What fails here fails again, and is told, when it is."""
+        _DIAL.set(None)
+        url = URL(f"{place}/", encoded=True)
+        loop = asyncio.get_running_loop()
+        with suppress(aiohttp.ClientError, OSError, MmgraphError):
+            context = self._routes.tls.context(place, registry) if place.scheme == "https" else True
+            await connector.spare(aiohttp.ClientRequest("GET", url, loop=loop, ssl=context))
+
     async def close(self) -> None:
         """Close all connections: at once, where waiting for their ends is cut short."""
         sessions = (*(session for session, _ in self._direct.values()), *self._proxied.values())
+        for spare in self._spares:
+            spare.cancel()
         try:
+            await asyncio.gather(*self._spares, return_exceptions=True)
             for session in sessions:
                 await session.close()
         finally:
@@ -217,10 +263,7 @@ def _host(registry: Registry) -> str:
 
 def _session(resolver: GuardedResolver | None) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
-        # A socket to a proxy tells nothing of the host behind it.
-        connector=_Connector(
-            limit=0, limit_per_host=0, resolver=resolver, socket_factory=_socket if resolver else None
-        ),
+        connector=_Connector(resolver),
         cookie_jar=aiohttp.DummyCookieJar(),  # Harbor's session cookie would switch on its CSRF checks
         headers={"Accept-Encoding": "identity", "User-Agent": "mmgraph"},
         skip_auto_headers=("Content-Type",),
