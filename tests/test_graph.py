@@ -1,5 +1,8 @@
 """The graph: orders, reachability, cycles. Small graphs are drawn in the docstrings; edges run from left to right."""
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +103,24 @@ def test_any_graph_whose_edges_run_forward_has_a_topological_order(pairs: list[t
             made.join(first, then, Edge.NEED)
     place = {key: number for number, key in enumerate(made.order())}
     assert [] == [(first, then) for first, then, _ in made.edges() if place[first] >= place[then]]
+
+
+def test_without_edges_there_is_no_need_for_networkx() -> None:
+    """A graph of a run with nothing to do imports nothing, and keeps its nodes in their order once there is an edge."""
+    script = """
+import sys
+from mmgraph.graph import Edge, Graph, Kind, Node, prepare
+from mmgraph.names import Registry, Repository
+place = Repository(Registry("r"), "a")
+first, second, third = (Node(Kind.BLOB, place, name) for name in "zyx")
+graph = Graph()
+for node in (first, second, third, first):
+    graph.add(node)
+graph.check()
+alone = ("".join(node.name for node in graph), len(graph), second in graph, "networkx" in sys.modules)
+prepare()
+graph.join(third, first, Edge.NEED)
+print(alone, "".join(node.name for node in graph), "".join(node.name for node in graph.order()))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "('zyx', 3, True, False) zyx yxz\n" == run.stdout

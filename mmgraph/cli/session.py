@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+import resource
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mmgraph.account import CONFIRMED
 from mmgraph.cache import DiskCache, MemoryCache, default_path
@@ -21,6 +22,7 @@ from mmgraph.collector import seldom
 from mmgraph.compile import Compiler
 from mmgraph.errors import RegistryError, SpecError
 from mmgraph.events import Event, Finished, Notice, Reporter
+from mmgraph.graph import prepare
 from mmgraph.memory import Noting
 from mmgraph.names import Registry, quote
 from mmgraph.plan import Plan
@@ -40,6 +42,10 @@ from mmgraph.store import Notes, Place, Seen
 
 if TYPE_CHECKING:
     from mmgraph.report.progress import Progress
+
+
+_MANY: Final = 1024
+"""Files to have open: with fewer, connections may leave none for what is imported later."""
 
 
 class View(Protocol):
@@ -169,6 +175,8 @@ async def open_session(
     clock = SystemClock()
     async with _open_view(clock, colour, network.verbose, stream) as view, AsyncExitStack() as stack:
         stack.enter_context(seldom())
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < _MANY:
+            prepare(now=True)
 
         def warn(message: str) -> None:
             view(Notice(None, message))

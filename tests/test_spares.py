@@ -1,0 +1,142 @@
+"""Connections that are opened before they are needed: when, how many, and that none is in anybody's way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from mmgraph.errors import NetworkError
+from mmgraph.names import Registry, Repository
+from mmgraph.registry.proxies import Proxies
+from mmgraph.registry.sessions import Routes
+from mmgraph.registry.tls import Tls
+from tests.support.proxy import RecordingProxy
+from tests.support.raw import Raw, Request, answer
+from tests.test_client import digest_of
+from tests.test_connection import at, client, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmgraph.registry.client import Client
+    from tests.support.clock import ManualClock
+
+FOUND = answer(200, docker_content_digest=digest_of(b"x"))
+WAITING = 5
+
+
+class Slow:
+    """A registry that answers nobody until it is let; ``asked`` is set once somebody has asked."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def __call__(self, request: Request) -> bytes:
+        """Wait, and then have everything."""
+        self.asked.set()
+        await self.go.wait()
+        return FOUND
+
+
+def look(asking: Client, repository: Repository, count: int) -> list[asyncio.Task[object]]:
+    """Look at so many tags at once."""
+    return [asyncio.create_task(asking.find(repository, f"v{number}")) for number in range(count)]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Return when it does: the sockets of this machine know no clock."""
+    while not holds():
+        await asyncio.sleep(0.001)
+
+
+async def test_who_waits_for_the_scout_is_connected_meanwhile(clock: ManualClock) -> None:
+    """While the first request is under way alone, each that waits for it gets a connection; all are used then."""
+    slow = Slow()
+    async with Raw(slow) as server, plain(server, clock) as asking:
+        tasks = look(asking, at(server), 1 + WAITING)
+        await until(lambda: server.connections == 1 + WAITING)
+        meanwhile = len(server.requests)
+        slow.go.set()
+        await asyncio.gather(*tasks)
+        found = (meanwhile, len(server.requests), server.connections)
+    assert (1, 1 + WAITING, 1 + WAITING) == found
+
+
+async def test_who_is_alone_opens_one(clock: ManualClock) -> None:
+    """Where nobody waits nothing is opened beside the one connection."""
+    slow = Slow()
+    async with Raw(slow) as server, plain(server, clock) as asking:
+        (task,) = look(asking, at(server), 1)
+        await slow.asked.wait()
+        slow.go.set()
+        await task
+        assert 1 == server.connections
+
+
+async def test_none_is_left_behind(clock: ManualClock) -> None:
+    """Who is stopped while spare connections are there, or still being opened, leaves none."""
+    slow = Slow()
+    async with Raw(slow) as server:
+        async with plain(server, clock) as asking:
+            tasks = look(asking, at(server), 1 + WAITING)
+            await slow.asked.wait()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        slow.go.set()
+        await until(lambda: server.open == 0)
+        left = [task for task in asyncio.all_tasks() if "Sessions._spare" in repr(task)]
+    assert [] == left
+
+
+async def test_what_cannot_be_opened_is_no_news(clock: ManualClock) -> None:
+    """Where nobody listens each request says so for itself, and nothing else does."""
+    nobody = Registry("127.0.0.1:1")
+    async with client(clock, plain_http=[nobody]) as asking:
+        tasks = look(asking, Repository(nobody, "team/app"), 1 + WAITING)
+        while not all(task.done() for task in tasks):
+            await clock.advance(1)
+        errors = [type(task.exception()) for task in tasks]
+    assert (1 + WAITING, True) == (
+        len(errors),
+        all(issubclass(each, NetworkError) for each in errors if each),
+    )
+
+
+async def test_none_through_a_proxy(clock: ManualClock) -> None:
+    """A proxy is asked for what is needed, and sees no connection without a request."""
+    slow, registry = Slow(), Registry("registry.example.com")
+    async with Raw(slow) as server, RecordingProxy({"registry.example.com:80": server.address}) as proxy:
+        routes = Routes(Tls({}, directories=()), Proxies({"HTTP_PROXY": f"http://{proxy.address}"}))
+        async with client(clock, plain_http=[registry], routes=routes) as asking:
+            tasks = look(asking, Repository(registry, "team/app"), 1 + WAITING)
+            await slow.asked.wait()
+            meanwhile = server.connections
+            slow.go.set()
+            await asyncio.gather(*tasks)
+    assert 1 == meanwhile
+
+
+async def test_to_wait_for_the_scout_is_no_strain(clock: ManualClock) -> None:
+    """The window learns from how long answers take once asked for: all take a second here, so that it doubles."""
+    held = list[asyncio.Event]()
+    let = 0
+
+    async def hold(request: Request) -> bytes:
+        held.append(asyncio.Event())
+        if let < 100:
+            await held[-1].wait()
+        return FOUND
+
+    async with Raw(hold) as server, plain(server, clock) as asking:
+        tasks = look(asking, at(server), 100)
+        for let in (1, 1 + 17, 100):  # the scout; all that there is room for since; the rest
+            await until(lambda: len(held) >= min(let, 18))  # noqa: B023
+            await clock.advance(1)
+            for event in held:
+                event.set()
+            await until(lambda: sum(task.done() for task in tasks) >= let)  # noqa: B023
+            if let == 18:
+                size = asking.traffic()[Registry(server.address)].read_window
+    assert 34 == size
