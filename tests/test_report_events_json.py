@@ -138,7 +138,7 @@ def test_a_line_is_ascii_whatever_a_registry_wrote(heard: Heard) -> None:
 def test_the_first_line_tells_the_version(heard: Heard) -> None:
     """Before any event."""
     assert [
-        {"event": "version", "at": 0, "format": "mmgraph-events", "version": "1.0", "tool": "mmgraph 0"}
+        {"event": "version", "at": 0, "format": "mmgraph-events", "version": "1.1", "tool": "mmgraph 0"}
     ] == (heard.documents)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mmgraph.names import Registry
     from mmgraph.rules import Violation
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmgraph.clock import Clock
     from mmgraph.names import Digest
 
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 """Major: readers must refuse what they do not know. Minor: events or fields were added."""
 _SECONDS: Final = 1.0
 """Between two lines about the same."""
