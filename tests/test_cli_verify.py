@@ -48,7 +48,7 @@ async def copied(directory: Path) -> AsyncIterator[Pair]:
         here, there = source.address, destination.address
         command.write("specs.json", "".join(spec(f"{here}/{n}:v1", f"{there}/{n}:v1") for n in "ab"))
         done = await command.run("apply")
-        assert done.code == 0, done.err
+        assert 0 == done.code, done.err
         yield Pair(command, source, destination)
 
 

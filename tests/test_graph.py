@@ -37,12 +37,12 @@ def names(nodes: object) -> str:
 
 def test_order_puts_what_exists_first_before_what_comes_after() -> None:
     """c needs a and b, d needs c, and b entered before a: ``b a -> c -> d``."""
-    assert names(graph("bc", "ac", "cd").order()) == "bacd"
+    assert "bacd" == names(graph("bc", "ac", "cd").order())
 
 
 def test_order_follows_entry_among_equals() -> None:
     """Two chains that do not touch keep the order in which their nodes entered."""
-    assert names(graph("xy", "ab").order()) == "xyab"
+    assert "xyab" == names(graph("xy", "ab").order())
 
 
 def test_a_mount_edge_orders_too() -> None:
@@ -51,7 +51,7 @@ def test_a_mount_edge_orders_too() -> None:
     made.add(node("a"))
     made.add(node("b"))
     made.join(node("b"), node("a"), Edge.MOUNT)
-    assert names(made.order()) == "ba"
+    assert "ba" == names(made.order())
 
 
 def test_dependants_follow_needs_and_not_mounts() -> None:
