@@ -1,9 +1,7 @@
-"""What is said of a node: evidence in sentences, who needs it, what hangs on it, what it costs."""
+"""What is said of a node: who needs it, what hangs on it, what it costs; the sentences are the grounds'."""
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
 
 from mmgraph.closure import Unread
 from mmgraph.cost import Costs
@@ -11,7 +9,6 @@ from mmgraph.explain import Explainer, Explanation
 from mmgraph.graph import Edge, Kind
 from mmgraph.lookup import Subject, find
 from mmgraph.plan import Plan, Planner, Result, is_done
-from tests.golden.example import digest_of, example
 from tests.support.making import Bench, digest, index, manifest, spec
 from tests.test_properties import LAWS, Setting, planned, plannings
 
@@ -27,116 +24,6 @@ def explained(plan: Plan, name: str) -> Explanation:
 def names(explanation: Explanation) -> list[str]:
     """The tags of those that need it."""
     return [str(goal.spec.destination.tag) for goal in explanation.needed_by]
-
-
-@pytest.fixture(scope="module")
-def plan() -> Plan:
-    """Plan the example once."""
-    return example()
-
-
-@pytest.mark.parametrize(
-    ("name", "evidence"),
-    [
-        ("app:1.0", "The tag was looked at (HEAD), and names sha256:efeb49bce50e4f063a76"),
-        (
-            "library/app:1.1",
-            "The tag was looked at (HEAD): there is none of that name. It shall name sha256:c4fb",
-        ),
-        ("app:latest", "f063a767d8896d61322457f6f7f610aaaf3008f83a8fabb9a70. It shall name sha256:c4fbebf9"),
-        ("gone:1", "It cannot be planned, so it is not in the graph."),
-        ("library/app@efeb49bce5", "It is there: 1.0 of library/app names it (HEAD)."),
-        (
-            f"library/app@{digest_of('base linux/amd64')}",
-            (
-                "It is taken to be there: 1.0 of library/app names sha256:efeb49bce50e (HEAD), which lists it;"
-                " mmgraph verify asks."
-            ),
-        ),
-        (
-            f"team/tool@{digest_of('base linux/amd64')}",
-            "team/tool is not known to hold it, and mirror.example.com/library/app is: 1.0 of library/app names",
-        ),
-        (
-            f"team/tool@{digest_of('base linux/arm64')}",
-            "Nobody at mirror.example.com is known to hold it. It lands in mirror.example.com/library/app first.",
-        ),
-        (
-            f"team/tool@{digest_of('certificates')}",
-            "mirror.example.com/lib/base was found to hold it when the plan was made, and team/tool was not.",
-        ),
-        (
-            f"library/app@{digest_of('base linux/arm64')}",
-            "it was not asked for; the registry says so when it is sent. No other repository of mirror.example.com is",
-        ),
-        (
-            f"backup.example.com:5000/app@{digest_of('base linux/arm64')}",
-            "It is not there: the list of tags of app answers 404, so the repository is taken to hold nothing.",
-        ),
-    ],
-)
-def test_the_evidence_is_a_sentence(plan: Plan, name: str, evidence: str) -> None:
-    """Where what is known of a node comes from is said in words that stand alone."""
-    assert evidence in explained(plan, name).evidence
-
-
-@pytest.mark.parametrize(
-    ("reason", "evidence"),
-    [
-        ("found by HEAD", "It is there: the registry was asked for it (HEAD) in a, and has it."),
-        (
-            "listed by sha256:123, the source",
-            "It is taken to be there: a is a source of the set too, and sha256:123 there lists it;",
-        ),
-        (
-            "listed by sha256:123, which the set names",
-            "It is taken to be there: sha256:123 was found in a under its own digest",
-        ),
-        ("a dream", "It is taken to be there: the plan says, a dream; mmgraph verify asks."),
-    ],
-)
-def test_other_evidence_of_what_is_there(reason: str, evidence: str) -> None:
-    """By what was asked, by a source, and by what is no planner's word."""
-    image = manifest("config", "layer")
-    bench = Bench(image)
-    bench.want("a:1", "a:1", image)
-    bench.evidence.hold(bench.images[0].spec.destination.repository, digest("layer"), reason)
-    assert explained(bench.plan(), digest("layer")).evidence.startswith(evidence)
-
-
-def test_what_was_asked_for_and_is_not_there() -> None:
-    """The registry's own no."""
-    image = manifest("config", "layer")
-    bench = Bench(image)
-    bench.want("a:1", "a:1", image)
-    bench.evidence.lack(bench.images[0].spec.destination.repository, digest("layer"))
-    expected = "It is not there: the registry was asked for it (HEAD) in a and said so."
-    assert explained(bench.plan(), digest("layer")).evidence.startswith(expected)
-
-
-def test_a_manifest_without_its_parts() -> None:
-    """It was listed, and yet is put again."""
-    image = manifest("config", "layer")
-    bench = Bench(image)
-    bench.want("a:1", "a:1", image, now=image)
-    bench.evidence.hold(bench.images[0].spec.destination.repository, image.digest, "found by HEAD")
-    plan = bench.plan()
-    found = [explained(plan, image.digest).evidence, explained(plan, "a:1").evidence]
-    assert [
-        "Something lists it there, but parts of it are missing, so the registry cannot have it whole.",
-        f"The tag was looked at (HEAD), and names {image.digest}, parts of which are missing.",
-    ] == found
-
-
-def test_an_unchanged_destination_that_was_not_read() -> None:
-    """A digest that is there needs no node, and there is something to say of it."""
-    image = manifest("config", "layer")
-    bench = Bench(image)
-    bench.want(f"a@{image.digest}", f"a@{image.digest}", image)
-    planner = Planner(bench.evidence, bench.documents)
-    planner.add(bench.images[0], closure=False)
-    expected = "It was found there under its own digest (HEAD), and what it consists of was not read."
-    assert expected == explained(planner.finish(), str(bench.images[0].spec.destination)).evidence
 
 
 def shared() -> Plan:

@@ -1,4 +1,4 @@
-"""Reasons: each that is written can be read back, and each has a sentence of its own where it is explained."""
+"""Reasons: each that is written can be read back, and a planner writes no others."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
-from mmgraph.explain import Explainer
 from mmgraph.graph import Kind
-from mmgraph.lookup import Subject
-from mmgraph.memory import Basis
-from mmgraph.names import Repository
-from mmgraph.plan import Action, Plan
+from mmgraph.plan import Action
 from mmgraph.reasons import Reason, Why, read, say
-from tests.support.making import Bench, digest, manifest
 from tests.test_properties import LAWS, Setting, planned, plannings
 
 HEX = st.text(string.hexdigits.lower(), min_size=12, max_size=64).map("sha256:{}".format)
@@ -78,29 +72,3 @@ def test_a_planner_says_nothing_else(given: Setting) -> None:
         or found.why not in PLACES[_kind(node.kind, step.action), step.action]
     ]
     assert [] == strange
-
-
-def explained(kind: Kind, action: Action, why: Why, *, offline: bool) -> str:
-    """The sentence about a node of that kind, with that action for that reason."""
-    image = manifest("config", "layer")
-    bench = Bench(image)
-    bench.want("a:1", "a:1", image)
-    plan: Plan = bench.plan()
-    node = next(each for each in plan.steps if each.kind is kind)
-    place = Repository(node.repository.registry, "elsewhere")
-    reason = say(why, digest=digest("tree").short, name="1.0")
-    step = replace(plan.steps[node], action=action, reason=reason, old=digest("old"), mount_from=place)
-    basis = Basis({}, (), (), 0) if offline else None
-    changed = replace(plan, steps={**plan.steps, node: step}, offline=basis)
-    return Explainer(changed).explain(Subject(node)).evidence
-
-
-@pytest.mark.parametrize("offline", [False, True])
-@pytest.mark.parametrize(("kind", "action"), PLACES)
-def test_each_reason_has_a_sentence_of_its_own(kind: Kind, action: Action, offline: bool) -> None:
-    """None is told as it stands, no two are alike, and offline nobody is said to have been asked."""
-    reasons = [why for why in PLACES[kind, action] if not (offline and why is Why.ASKED)]
-    sentences = [explained(kind, action, why, offline=offline) for why in reasons]
-    lies = ("the plan says", "HEAD") if offline else ("the plan says",)
-    wrong = [each for each in sentences if any(lie.lower() in each.lower() for lie in lies)]
-    assert (len(set(sentences)), []) == (len(sentences), wrong)
