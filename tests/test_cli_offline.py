@@ -249,32 +249,47 @@ async def test_why_is_told_by_what_was_last_seen(tmp_path: Path, tiny_fleet: Fle
 
 
 async def test_sets_are_compared_by_what_was_last_seen(tmp_path: Path, tiny_fleet: Fleet) -> None:
-    """As they were online; what they rest on is said of each, and once where it is the same of both."""
+    """What both rest on is said once."""
     async with mirror(tmp_path, tiny_fleet) as made:
-        await made.run("plan", "--out", "mirror.plan")
-    made.write("more.json", '{"src": "other.example/x", "dst": "other.example/y"}')
+        await made.run("plan")
     same = await made.run("diff", "specs.json", "specs.json", "--offline")
-    more = await made.run("diff", "specs.json", "more.json", "--offline", "--format", "markdown")
-    saved = await made.run("diff", "mirror.plan", "specs.json", "--offline", "--format", "json")
-    alone = await made.run("diff", "mirror.plan", "mirror.plan", "--offline")
     assert (0, True, 1, False) == (
         same.code,
         same.out.startswith("Offline: no registry was asked. Tags are as last seen on "),
         same.out.count("Offline: "),
         "OLD" in same.out,
     )
+
+
+async def test_what_one_side_alone_rests_on_is_said_of_it(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """Of a set that is known, and one of which nothing is."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("plan")
+    made.write("more.json", '{"src": "other.example/x", "dst": "other.example/y"}')
+    more = await made.run("diff", "specs.json", "more.json", "--offline", "--format", "markdown")
     heads = (
         "> `OLD: Offline: no registry was asked. Tags are as last seen on ",
         "> `NEW: Not known: what each of ",
     )
     assert (1, heads) == (more.code, tuple(head for head in heads if head in more.out)), more
-    Draft202012Validator(difference_json.schema()).validate(json.loads(saved.out))
-    document = json.loads(saved.out)["offline"]
-    assert (None, 2, False) == (
-        document["old"],
-        len(document["new"]["seen"]),
-        json.loads(saved.out)["differs"],
-    )
+
+
+async def test_a_saved_plan_against_what_was_last_seen(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """They are the same, and only the set rests on anything."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("plan", "--out", "mirror.plan")
+    saved = await made.run("diff", "mirror.plan", "specs.json", "--offline", "--format", "json")
+    document = json.loads(saved.out)
+    Draft202012Validator(difference_json.schema()).validate(document)
+    bases = document["offline"]
+    assert (None, 2, False) == (bases["old"], len(bases["new"]["seen"]), document["differs"])
+
+
+async def test_two_saved_plans_rest_on_nothing(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """They are compared as they are, with --offline as without."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        await made.run("plan", "--out", "mirror.plan")
+    alone = await made.run("diff", "mirror.plan", "mirror.plan", "--offline")
     assert (0, "", f"Diff: 0 added, 0 removed, 0 changed, {made.tags} the same. No difference.\n") == (
         alone.code,
         alone.err,
