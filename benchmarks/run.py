@@ -51,6 +51,8 @@ class Cost(msgspec.Struct, frozen=True):
     destination: dict[str, int]
     read: int
     """Bytes of blobs that the source sent."""
+    busy: float = 0.0
+    """How much of all cores was in use meanwhile, by the registries and all else too: at 1 nothing can be faster."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -131,14 +133,23 @@ def _requests(requests: list[Request]) -> dict[str, int]:
     return dict(counts)
 
 
+def _cores() -> tuple[int, int]:
+    """Return how long all cores have been idle since the machine started, and how long all in all, in ticks."""
+    ticks = [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)  # waiting for a disk is idle, too
+
+
 def measure(command: list[str], home: Path, source: Distribution, destination: Distribution) -> Cost:
     """Run a tool and return what it cost, by its own use and by the registries' logs."""
     source.forget()
     destination.forget()
+    idle, total = _cores()
     wall, cpu, rss = call(command, home)
+    idle, total = (after - before for after, before in zip(_cores(), (idle, total), strict=True))
     asked = source.requests()
     read = sum(request.size for request in asked if request.operation is Operation.GET_BLOB)
-    return Cost(wall, cpu, rss, _requests(asked), _requests(destination.requests()), read)
+    busy = 1 - idle / max(total, 1)
+    return Cost(wall, cpu, rss, _requests(asked), _requests(destination.requests()), read, round(busy, 3))
 
 
 def prove(fleet: Fleet, destination: Distribution, *, blobs_only: bool) -> None:

@@ -108,9 +108,7 @@ def apply(
     from mmgraph.cli.rules import refuse, rules_for
     from mmgraph.cli.session import open_session
     from mmgraph.cli.strays import notice_strays
-    from mmgraph.execute import Execution
     from mmgraph.plan import Plan, Result
-    from mmgraph.report.text import plan_text
 
     chosen = _chosen(specs, selection, allow_host, repair=repair, skip_stale=skip_stale)
     records = _records(chosen, kept, dry_run=dry_run)
@@ -135,6 +133,8 @@ def apply(
             todo = growth is not None or made.changes or made.count(Result.FAILED)
             records.plan = made if growth is None else None  # whose bill is not known before it has grown
             if todo and not stale and not refused and not dry_run:
+                from mmgraph.execute import Execution
+
                 heard.begin(session.view, made, _count(chosen))
                 execution = Execution(
                     made, session.client, session.clock, heard, looks, growth, max_failures=max_failures
@@ -148,6 +148,8 @@ def apply(
         if stale:
             return records.stale(_refuse_stale(stale), stale)
         if dry_run:
+            from mmgraph.report.text import plan_text
+
             colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
             notes = records.notes
             emit(plan_text(made, colour=colour, width=width(), fold=fold, notes=notes, creators=programs))

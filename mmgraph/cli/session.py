@@ -1,6 +1,7 @@
 """What a run needs, built from options: the client, the cache, who is told of progress."""
 
 import asyncio
+import importlib
 import os
 import resource
 import sys
@@ -177,6 +178,7 @@ async def open_session(
         stack.enter_context(seldom())
         if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < _MANY:
             prepare(now=True)
+            importlib.import_module("mmgraph.execute")
 
         def warn(message: str) -> None:
             view(Notice(None, message))
