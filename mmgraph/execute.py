@@ -33,6 +33,7 @@ from mmgraph.events import (
     Surprise,
 )
 from mmgraph.graph import Kind, Node
+from mmgraph.meter import Meter
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.quirks import Quirk
 from mmgraph.ready import Lane, ReadyQueue
@@ -342,17 +343,18 @@ class Execution:
         if started:
             targets = tuple(target.repository for target in transfer.targets)
             self._report(Started(transfer.digest, transfer.size, targets))
-
         nodes = [work.node for work in sorted(works, key=lambda work: work.rank)]
 
-        def meter(read: int, sent: int) -> None:
+        def moved(read: int, sent: int) -> None:
             self._efforts.read(nodes[0], read)
             self._report(Moved(transfer.digest, read, sent))
 
+        meter = Meter(moved, self._clock)
         try:
             with behalf(self._efforts.counter(*nodes)):
                 outcomes = await run(transfer, self._transport, meter, self._clock)
         finally:
+            meter.close()
             if started:
                 self._report(Ended(transfer.digest))
         failed = []
@@ -439,10 +441,8 @@ class Execution:
     def _ended(self, work: Work) -> None:
         """A node is done, failed or blocked: tell of the spec whose goal it is."""
         self._efforts.end(work.node)
-        goal = self._goals.get(work.node)
-        if goal is None:
-            return
-        self._finish(goal)
+        if (goal := self._goals.get(work.node)) is not None:
+            self._finish(goal)
 
     def _finish(self, goal: Goal) -> None:
         """Tell of a spec that came to its end; enough failures stop the rest."""

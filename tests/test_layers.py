@@ -72,6 +72,7 @@ LAYERS: Final = {
     "work": _room(4, "graph plan"),
     "ready": _room(4),
     "tee": _room(3),
+    "meter": _room(1),
     "transfer": _room(4, "tee"),
     "commits": _room(5, "graph evidence plan work"),
     "execute": _room(6, "behalf graph evidence plan account effort work ready transfer commits"),
