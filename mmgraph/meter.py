@@ -1,4 +1,4 @@
-"""Bytes as they pass, told of now and then: a fast transfer has thousands of chunks a second, and nobody looks so often.
+"""Bytes as they pass, told of now and then: a fast transfer has thousands of chunks a second, more than anybody sees.
 
 Owns when they are told. Must not know what is transferred, nor who listens.
 """
