@@ -26,6 +26,10 @@ def uncollected() -> Iterator[None]:
         yield
     finally:
         if was:
+            if not gc.get_freeze_count():
+                # What has been built is old now: the next look at what is young would go through all of it.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

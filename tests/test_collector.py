@@ -40,3 +40,11 @@ def test_it_looks_seldom_meanwhile_and_as_ever_again() -> None:
     with seldom():
         within = (gc.get_threshold()[0] > before[0][0], gc.get_freeze_count() > 0)
     assert ((True, True), before) == (within, (gc.get_threshold(), gc.get_freeze_count()))
+
+
+def test_what_was_built_is_old_afterwards() -> None:
+    """The next look at what is young does not go through it, and nothing is left alone for ever."""
+    with uncollected():
+        built: list[list[int]] = [[] for _ in range(1000)]
+    young = {id(each) for each in gc.get_objects(generation=0)}
+    assert (0, 0) == (sum(id(each) in young for each in built), gc.get_freeze_count())
