@@ -13,7 +13,7 @@ BENCH ?=
 CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGSYNC := github.com/regclient/regclient/cmd/regsync@v0.11.7
 
-.PHONY: help setup check test docs demo bench bench-all bench-memory bench-scale bench-peers clean
+.PHONY: help setup check test docs demo bench bench-fleet bench-memory bench-scale bench-peers clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 15
@@ -42,10 +42,10 @@ docs: setup ## write docs/cli.md and docs/mmgraph.1 from the command line itself
 demo: setup ## mirror a small fleet between two registries of mmgraph's own
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./demo.sh
 
-bench: setup ## fleet A, all tools that are installed, next to a bare loop: BENCH='--rounds 3'
+bench-fleet: setup ## one fleet, all tools that are installed, next to a bare loop: BENCH='--fleet A --rounds 3'
 	PATH="$(CURDIR)/$(PEERS):$$PATH" $(BIN)/python -m benchmarks.run $(BENCH)
 
-bench-all: setup ## every benchmark, and one table of what is reached; some ten minutes: BENCH='--only scale memory'
+bench: setup ## every benchmark, and one table of what is reached; some ten minutes: BENCH='--only scale memory'
 	PATH="$(CURDIR)/$(PEERS):$$PATH" $(BIN)/python -m benchmarks.everything $(BENCH)
 
 bench-memory: setup ## mmgraph's peak memory by blob size and by nodes

@@ -315,8 +315,8 @@ def details(findings: Findings) -> str:
     return "\n".join(lines)
 
 
-BEGIN: Final = "<!-- what follows is written by make bench-all -->"
-END: Final = "<!-- what precedes is written by make bench-all -->"
+BEGIN: Final = "<!-- what follows is written by make bench -->"
+END: Final = "<!-- what precedes is written by make bench -->"
 
 
 def publish(page: str, content: str) -> str:
