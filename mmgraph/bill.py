@@ -40,8 +40,8 @@ class Bill(msgspec.Struct, frozen=True):
     downloaded: int = 0
     """Bytes read from sources: each digest once, however many registries want it."""
     requests: dict[Registry, dict[Operation, int]] = {}
-    """Pings, tokens, redirect hops, re-reads of tags, looks for repositories and retries are not in it; the one probe
-    per registry is, and so are chunks, of the length that was known when the plan was made."""
+    """Pings, tokens, redirect hops, re-reads of tags, looks for repositories, what a repair asks before it and retries
+    are not in it; the one probe per registry is, and so are chunks, as long as they were when the plan was made."""
 
     @property
     def missing(self) -> int:

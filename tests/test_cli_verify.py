@@ -148,3 +148,13 @@ async def test_the_next_run_goes_on_where_a_quota_ended(tmp_path: Path) -> None:
         second = await pair.command.run("apply", variables=cache)
         again = read & {request.name for request in here.log.select(Operation.GET_MANIFEST)}
     assert (1, True, 0, set()) == (first.code, "still needed" in first.out, second.code, again), first.out
+
+
+@pytest.mark.parametrize("words", [("plan", "--repair"), ("apply", "-n", "--repair")])
+async def test_a_planned_repair_says_what_its_requests_leave_out(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Below the requests stands that those of the questions are not among them."""
+    async with copied(tmp_path) as pair:
+        done = await pair.command.run(*words)
+    assert "that is not among the requests." in done.out

@@ -104,6 +104,7 @@ def apply(
 
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import emit, wants_colour, width
+    from mmgraph.cli.planned import REPAIRS_ASK
     from mmgraph.cli.routes import cautioned
     from mmgraph.cli.rules import refuse, rules_for
     from mmgraph.cli.session import open_session
@@ -143,7 +144,8 @@ def apply(
                 account = records.timed(await execution.run())
                 if compiler is not None and growth is not None:
                     records.plan = made = cautioned(network, compiler.finish())
-            records.notes, programs = session.notes, session.programs
+            asks = [REPAIRS_ASK] if repair and dry_run else []
+            records.notes, programs = [*session.notes, *asks], session.programs
         # Only now, when progress no longer holds the terminal.
         if stale:
             return records.stale(_refuse_stale(stale), stale)

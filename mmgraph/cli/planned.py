@@ -1,7 +1,7 @@
 """The plan that a command shows: of specs, made now or of what is remembered; or a saved one, as it is."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mmgraph.cli.config import NAME
 from mmgraph.cli.options import NETWORK, Look, Network, Selection
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from mmgraph.plan import Plan
     from mmgraph.rules import Rules
     from mmgraph.specs import CopySpec
+
+REPAIRS_ASK: Final = "A repair asks for every manifest and blob of the set before it sends anything: that is not among the requests."
 
 
 async def planned(
@@ -53,7 +55,7 @@ async def planned(
         made, _looks = await session.compile(
             chosen, exact=exact, require_platforms=selection.require_platforms, repair=repair, rules=rules
         )
-        return made, session.notes
+        return made, [*session.notes, *([REPAIRS_ASK] if repair else [])]
 
 
 def _unsaid(network: Network) -> bool:

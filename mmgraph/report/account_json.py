@@ -99,7 +99,10 @@ class Place(_Wire, frozen=True, kw_only=True):
 
     requests: Annotated[
         dict[Operation, Pair],
-        _means("The bill knows no pings, tokens, redirects and re-reads; repetitions are in neither number."),
+        _means(
+            "The bill knows no pings, tokens, redirects, re-reads of tags and looks for repositories, nor what a repair"
+            " asks before it; repetitions are in neither number."
+        ),
     ]
     retries: Annotated[int, msgspec.Meta(ge=0, description="Requests that failed and were sent again.")]
     pauses: Annotated[int, msgspec.Meta(ge=0, description="How often all requests there waited together.")]
