@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hypothesis import given
 
 from mmgraph.closure import Unread
 from mmgraph.cost import Costs

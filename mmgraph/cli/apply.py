@@ -144,8 +144,7 @@ def apply(
                 account = records.timed(await execution.run())
                 if compiler is not None and growth is not None:
                     records.plan = made = cautioned(network, compiler.finish())
-            asks = [REPAIRS_ASK] if repair and dry_run else []
-            records.notes, programs = [*session.notes, *asks], session.programs
+            records.notes, programs = session.notes, session.programs
         # Only now, when progress no longer holds the terminal.
         if stale:
             return records.stale(_refuse_stale(stale), stale)
@@ -153,7 +152,7 @@ def apply(
             from mmgraph.report.text import plan_text
 
             colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
-            notes = records.notes
+            notes = [*records.notes, *([REPAIRS_ASK] if repair else [])]
             emit(plan_text(made, colour=colour, width=width(), fold=fold, notes=notes, creators=programs))
             return FAILED if made.violations or made.count(Result.FAILED) else DONE
         if refused:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from mmgraph.rules import Rules
     from mmgraph.specs import CopySpec
 
-REPAIRS_ASK: Final = "A repair asks for every manifest and blob of the set before it sends anything: that is not among the requests."
+REPAIRS_ASK: Final = (
+    "A repair asks for every manifest and blob of the set before it sends anything:"
+    " that is not among the requests."
+)
 
 
 async def planned(
