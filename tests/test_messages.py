@@ -133,6 +133,16 @@ async def test_a_registry_that_cannot_be_reached(registry: str, plain: bool, exp
     assert (True, True) == (registry in str(caught.value), expected in str(caught.value)), str(caught.value)
 
 
+async def test_what_helps_stands_at_the_end() -> None:
+    """Where nobody listens it is said how often that was tried, and then what to check."""
+    place = Registry("127.0.0.1:1")
+    async with client(plain_http=[place]) as wire:
+        with pytest.raises(MmgraphError) as caught:
+            await wire.resolve(Repository(place, "a"), "v1")
+    expected = "nothing listens there, after 5 tries: check host and port"
+    assert expected == str(caught.value)[-len(expected) :]
+
+
 @pytest.mark.parametrize(
     ("url", "tries", "expected"),
     [

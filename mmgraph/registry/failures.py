@@ -49,6 +49,10 @@ class SilenceError(NetworkError):
     """A connection, and no answer in time."""
 
 
+ADVICE: Final = ": check host and port"
+"""What helps where nothing listens; it stays at the end where more is said of what failed."""
+
+
 def shown(method: str, url: str) -> str:
     """Return method and URL, fit for a message."""
     return f"{method} {wire.escape(wire.redact(url))}"
@@ -146,7 +150,7 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     of_all = re.findall(r"\[Errno ([0-9]+)\]", str(error.os_error))
     numbers = [error.os_error.errno] if error.os_error.errno else [int(each) for each in of_all]
     if errno.ECONNREFUSED in numbers:
-        return "nothing listens there: check host and port"
+        return f"nothing listens there{ADVICE}"
     return os.strerror(numbers[0]) if numbers else error.os_error.strerror or type(error).__name__
 
 

@@ -12,6 +12,7 @@ from mmgraph.errors import MmgraphError, NetworkError, RegistryError
 from mmgraph.quirks import Quirk
 from mmgraph.registry import wire
 from mmgraph.registry.failures import (
+    ADVICE,
     ExhaustedError,
     LimitedError,
     NoConnectionError,
@@ -351,9 +352,7 @@ class Retries:
             return
         if self.health.gone(registry) or (isinstance(error, LimitedError) and count >= error.attempts):
             hint = error.hint if isinstance(error, NoHttpError) else ""
-            words = (
-                f"{registry} cannot be reached: {error}{f', after {count} tries' if count > 1 else ''}{hint}"
-            )
+            words = f"{registry} cannot be reached: {_tried(error, count) if count > 1 else error}{hint}"
 
             def gone() -> MmgraphError:
                 found = NetworkError(words)
@@ -438,8 +437,14 @@ def _tells_nothing(answer: Answer) -> bool:
 def give_up(error: NetworkError, tries: int) -> None:
     """Mark ``error`` as final and let its message say after how many tries."""
     if tries > 1:
-        error.args = (f"{error}, after {tries} tries", *error.args[1:])
+        error.args = (_tried(error, tries), *error.args[1:])
     error.tries, error.final = tries, True
+
+
+def _tried(error: NetworkError, tries: int) -> str:
+    """What failed, after how many tries, and only then what helps."""
+    what = str(error).removesuffix(ADVICE)
+    return f"{what}, after {tries} tries{str(error)[len(what) :]}"
 
 
 def _like(error: RegistryError, words: str) -> RegistryError:
