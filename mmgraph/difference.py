@@ -12,7 +12,7 @@ import msgspec
 
 from mmgraph.errors import ContentError
 from mmgraph.graph import Kind
-from mmgraph.names import Digest, Reference, Registry
+from mmgraph.names import Digest, Platform, Reference, Registry
 from mmgraph.oci import Index, platforms_of
 from mmgraph.plan import Result
 from mmgraph.store import Operation
@@ -30,18 +30,27 @@ class Sort(StrEnum):
     ADDED = "added"
     REMOVED = "removed"
     CHANGED = "changed"
+    UNKNOWN = "unknown"
+    """It cannot be compared: its specs are the same, and at least one of them cannot be planned."""
 
 
 class End(msgspec.Struct, frozen=True):
     """What one plan means for a destination."""
 
     source: Reference
+    limits: tuple[Platform, ...]
+    """The platforms that the spec lists, sorted; none where it takes all."""
     result: Result
     root: Digest | None
     platforms: tuple[str, ...] | None
     """The labels of the index's images and attestations, sorted; None of what is no index."""
     bytes: int
     """Bytes of its distinct blobs, manifests and indexes; 0 where they were not read."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it cannot be planned, so that what it comes to is not known."""
+        return self.result is Result.FAILED
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -53,8 +62,17 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def sort(self) -> Sort:
-        """How it differs."""
-        return Sort.ADDED if self.old is None else Sort.REMOVED if self.new is None else Sort.CHANGED
+        """How it differs. What a spec says is known also where it cannot be planned."""
+        if self.old is None or self.new is None:
+            return Sort.ADDED if self.old is None else Sort.REMOVED
+        if (self.old.source, self.old.limits) == (self.new.source, self.new.limits) and self.failed:
+            return Sort.UNKNOWN
+        return Sort.CHANGED
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of its ends cannot be planned, or both."""
+        return any(end is not None and end.failed for end in (self.old, self.new))
 
     @property
     def gains(self) -> tuple[str, ...]:
@@ -68,7 +86,9 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def bytes(self) -> int:
-        """By how much its bytes grow; negative where they shrink."""
+        """By how much its bytes grow; negative where they shrink, and 0 where an end is not known."""
+        if self.failed:
+            return 0
         return (self.new.bytes if self.new else 0) - (self.old.bytes if self.old else 0)
 
 
@@ -91,14 +111,17 @@ class Delta(msgspec.Struct, frozen=True):
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """What the destinations of a plan keep at one registry, in bytes: each blob, manifest and index once."""
+    """What the destinations of a plan need at one registry, in bytes: each blob, manifest and index once.
+
+    Not what the registry holds: nothing is ever deleted there.
+    """
 
     old: int
     new: int
     added: int
-    """Of what only the new plan keeps there."""
+    """Of what only the new plan needs there."""
     removed: int
-    """Of what only the old plan keeps there."""
+    """Of what only the old plan needs there."""
 
     @property
     def change(self) -> int:
@@ -107,22 +130,31 @@ class Storage(msgspec.Struct, frozen=True):
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What differs between two plans."""
+    """What differs between two plans. All sums are without the specs that cannot be planned."""
 
     changes: tuple[Change, ...]
-    """By the names of the destinations."""
+    """By the names of the destinations; those among them that cannot be compared."""
     same: int
     """Destinations that are the same in both."""
+    failed: Delta
+    """Specs that cannot be planned."""
     bill: dict[str, Delta]
     requests: dict[Registry, dict[Operation, Delta]]
     storage: dict[Registry, Storage]
 
     @property
-    def differs(self) -> bool:
-        """Whether anything does."""
+    def differs(self) -> bool | None:
+        """Whether anything does; None where nothing is known to, and something cannot be compared."""
+        unknown = self.count(Sort.UNKNOWN)
+        if len(self.changes) > unknown:
+            return True
+        return None if unknown else self.sums_differ
+
+    @property
+    def sums_differ(self) -> bool:
+        """Whether bytes, requests or storage do."""
         return (
-            bool(self.changes)
-            or any(each.old != each.new for each in self.bill.values())
+            any(each.old != each.new for each in self.bill.values())
             or any(each.old != each.new for kinds in self.requests.values() for each in kinds.values())
             or any(each.added or each.removed for each in self.storage.values())
         )
@@ -146,18 +178,20 @@ class Difference(msgspec.Struct, frozen=True):
 def compare(old: Plan, new: Plan) -> Difference:
     """Return what differs. Destinations are the same by their names, ``r:t@d`` being ``r:t``.
 
-    Two ends of one destination differ by source, digest, platforms or result. What a destination named when either plan
-    was made is part of its result alone.
+    Two ends of one destination differ by source, the platforms of the spec, digest, platforms or result. What a
+    destination named when either plan was made is part of its result alone. Two that cannot be planned are never the
+    same: nobody knows.
     """
     before, after = _ends(old), _ends(new)
     changes = [
         Change(destination, before.get(destination), after.get(destination))
         for destination in sorted({*before, *after}, key=str)
-        if before.get(destination) != after.get(destination)
+        if before.get(destination) != after.get(destination) or before[destination].failed
     ]
     return Difference(
         tuple(changes),
         len({*before, *after}) - len(changes),
+        Delta(old.count(Result.FAILED), new.count(Result.FAILED)),
         {name: Delta(getattr(old.bill, name), getattr(new.bill, name)) for name in BILL},
         _requests(old, new),
         _storage(old, new),
@@ -171,7 +205,8 @@ def _ends(plan: Plan) -> dict[Reference, End]:
 def _end(plan: Plan, goal: Goal) -> End:
     nodes = {goal.node, *plan.graph.needs([goal.node])} if goal.node is not None else set()
     size = sum(plan.steps[node].size for node in nodes if node.kind is not Kind.TAG)
-    return End(goal.spec.source, goal.result, goal.root, _platforms(plan, goal.root), size)
+    spec = goal.spec
+    return End(spec.source, spec.platforms, goal.result, goal.root, _platforms(plan, goal.root), size)
 
 
 def _platforms(plan: Plan, root: Digest | None) -> tuple[str, ...] | None:

@@ -197,4 +197,20 @@ async def test_what_cannot_be_planned_is_told_once(made: Pair, command: Command)
     """Then the sums are not whole, which is a failure."""
     command.write("gone.json", made.spec("gone:1"))
     done = await command.run("diff", "gone.json", "gone.json")
-    assert (1, 1, SAME) == (done.code, len(done.err.splitlines()), done.out), done
+    line = (
+        "Diff: 0 added, 0 removed, 0 changed, 0 the same, 1 that cannot be compared. No difference is known."
+        " 1 spec of OLD and 1 of NEW cannot be planned: the sums are without them."
+    )
+    assert (1, 1, line) == (done.code, len(done.err.splitlines()), done.out.splitlines()[-1]), done
+
+
+async def test_offline_with_an_empty_cache_nothing_is_the_same(made: Pair, command: Command) -> None:
+    """The specs are compared all the same, and the exit code says that something failed."""
+    done = await command.run("diff", "all.json", "amd64.json", "--offline", "--format", "json")
+    document = json.loads(done.out)
+    assert (1, True, 1, 0) == (
+        done.code,
+        document["differs"],
+        document["counts"]["changed"],
+        document["counts"]["same"],
+    ), done

@@ -11,6 +11,7 @@ from mmgraph.names import Registry
 from mmgraph.oci import Document
 from mmgraph.plan import Plan, Planner, Result
 from mmgraph.saved import read, write
+from mmgraph.specs import CopySpec
 from mmgraph.store import Operation
 from tests.support.making import Bench, digest, index, manifest, spec
 from tests.test_properties import LAWS, Setting, planned, plannings
@@ -45,9 +46,9 @@ def only(difference: Difference) -> Change:
 
 
 def test_a_plan_differs_from_itself_in_nothing() -> None:
-    """Nor from what is read back of it."""
+    """Nor from what is read back of it, but for what cannot be planned, of which nobody knows."""
     plan = everything()
-    assert [False, False] == [compare(plan, other).differs for other in (plan, read(write(plan, "test")))]
+    assert [None, None] == [compare(plan, other).differs for other in (plan, read(write(plan, "test")))]
 
 
 def test_tags_are_added_removed_and_the_same() -> None:
@@ -154,6 +155,51 @@ def test_what_fails_in_one_plan_differs(failed_first: bool) -> None:
     ]
 
 
+def failing(*specs: CopySpec) -> Plan:
+    """Plan specs of which none can be planned."""
+    planner = Planner(Bench().evidence, {})
+    for each in specs:
+        planner.fail(Unread(each, "gone"))
+    return planner.finish()
+
+
+@pytest.mark.parametrize(
+    "plans",
+    [
+        (failing(spec("a:1", "a:1")), failing(spec("a:1", "a:1"))),
+        (failing(spec("a:1", "a:1")), plan_of(**{"1": ARM})),
+        (plan_of(**{"1": ARM}), failing(spec("a:1", "a:1"))),
+    ],
+)
+def test_what_cannot_be_planned_is_not_the_same(plans: tuple[Plan, Plan]) -> None:
+    """Nobody knows whether it differs, nor by how many bytes."""
+    found = compare(*plans)
+    assert (None, 0, 1, 0) == (found.differs, found.same, found.count(Sort.UNKNOWN), only(found).bytes)
+
+
+@pytest.mark.parametrize("other", [spec("b:1", "a:1"), spec("a:1", "a:1", "linux/amd64")])
+def test_specs_differ_also_where_they_cannot_be_planned(other: CopySpec) -> None:
+    """Their source and their platforms are known, and that they failed is counted."""
+    found = compare(failing(spec("a:1", "a:1")), failing(other))
+    assert (True, Sort.CHANGED, Delta(1, 1)) == (found.differs, only(found).sort, found.failed)
+
+
+def test_what_is_known_to_differ_differs_beside_what_is_not_known() -> None:
+    """One tag that is added suffices."""
+    found = compare(failing(spec("a:1", "a:1")), failing(spec("a:1", "a:1"), spec("a:1", "a:2")))
+    assert (True, 1, 1) == (found.differs, found.count(Sort.ADDED), found.count(Sort.UNKNOWN))
+
+
+def test_another_limit_that_comes_to_the_same_image_is_a_change() -> None:
+    """As another source is: the sets say different things."""
+    plans = []
+    for platforms in ((), ("linux/amd64",)):
+        planner = Planner(Bench().evidence, {each.digest: each for each in known()})
+        planner.add(Image(spec("a:1", "a:1", *platforms), ONE.digest, ONE.digest))
+        plans.append(planner.finish())
+    assert Sort.CHANGED == only(compare(*plans)).sort
+
+
 def test_an_unread_closure_is_no_bytes() -> None:
     """A tag whose closure was not read is compared by its digest."""
     bench = Bench(ARM)
@@ -181,7 +227,12 @@ def test_a_difference_is_the_reverse_of_its_reverse(one: Setting, other: Setting
     old, new = planned(one), planned(other)
     there, back = compare(old, new), compare(new, old)
 
-    reverse = {Sort.ADDED: Sort.REMOVED, Sort.REMOVED: Sort.ADDED, Sort.CHANGED: Sort.CHANGED}
+    reverse = {
+        Sort.ADDED: Sort.REMOVED,
+        Sort.REMOVED: Sort.ADDED,
+        Sort.CHANGED: Sort.CHANGED,
+        Sort.UNKNOWN: Sort.UNKNOWN,
+    }
     assert [(reverse[change.sort], change.gains, -change.bytes) for change in there.changes] == [
         (change.sort, change.losses, change.bytes) for change in back.changes
     ]
@@ -191,6 +242,9 @@ def test_a_difference_is_the_reverse_of_its_reverse(one: Setting, other: Setting
     for registry, each in there.storage.items():
         assert each.new == each.old + each.added - each.removed
         assert (each.added, each.removed) == (back.storage[registry].removed, back.storage[registry].added)
-    assert len(old.goals) == there.same + there.count(Sort.REMOVED) + there.count(Sort.CHANGED)
-    assert len(new.goals) == there.same + there.count(Sort.ADDED) + there.count(Sort.CHANGED)
+    in_both = there.same + there.count(Sort.CHANGED) + there.count(Sort.UNKNOWN)
+    assert (len(old.goals), len(new.goals)) == (
+        in_both + there.count(Sort.REMOVED),
+        in_both + there.count(Sort.ADDED),
+    )
     assert there.differs == back.differs

@@ -10,19 +10,21 @@ from hypothesis import given
 from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
-from mmgraph.closure import Image
+from mmgraph.closure import Image, Unread
 from mmgraph.difference import BILL, Difference, compare
 from mmgraph.evidence import Evidence
-from mmgraph.plan import Planner
+from mmgraph.names import Reference
+from mmgraph.plan import Plan, Planner
 from mmgraph.report.difference import difference_line, difference_text, grown
 from mmgraph.report.difference_json import difference_json, schema
 from mmgraph.report.difference_markdown import difference_markdown
+from mmgraph.specs import CopySpec
 from tests.golden import expected
 from tests.golden.example import HOSTILE, MIB, Pool, example, spec
 from tests.test_properties import LAWS, Setting, planned, plannings
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
-SAME = "Diff: 0 added, 0 removed, 0 changed, 7 the same. No difference."
+SAME = "Diff: 0 added, 0 removed, 0 changed, 1 the same. No difference."
 
 
 def limited() -> Difference:
@@ -77,7 +79,7 @@ def test_a_document_is_as_it_shall_be(difference: Difference) -> None:
 
 def test_where_nothing_differs_only_the_counts_are_told() -> None:
     """In text and in a comment."""
-    found = compare(example(), example())
+    found = compare(example(unchanged=True), example(unchanged=True))
     assert (f"{SAME}\n", f"### mmgraph diff\n\n{SAME}\n") == (
         difference_text(found),
         difference_markdown(found),
@@ -97,7 +99,10 @@ def test_colours_change_nothing_but_the_colour(difference: Difference) -> None:
 
 def test_the_last_line_answers_what_would_be_saved(difference: Difference) -> None:
     """Its form is a promise to those who cut it out of a log."""
-    line = "Diff: 1 added, 5 removed, 2 changed, 0 the same. -34.2 MiB to read, -37.3 MiB to send; stored -106.5 MiB."
+    line = (
+        "Diff: 1 added, 5 removed, 2 changed, 0 the same. -34.2 MiB to read, -37.3 MiB to send; needed at the"
+        " destinations: -106.5 MiB; nothing is deleted there. 1 spec of OLD cannot be planned: the sums are without it."
+    )
     assert line == difference_line(difference) == difference_text(difference).splitlines()[-1]
 
 
@@ -109,6 +114,66 @@ def test_on_a_terminal_the_last_line_is_folded_too(difference: Difference) -> No
         all(len(line) <= 60 for line in folded.splitlines()),
         " ".join(folded.split()),
     )
+
+
+def unplanned(*specs: CopySpec) -> Plan:
+    """A plan of which nothing could be planned."""
+    planner = Planner(Evidence(), {})
+    for each in specs:
+        planner.fail(Unread(each, "gone"))
+    return planner.finish()
+
+
+ONE, LIMITED = spec("app:1", "m.example/app:1"), spec("app:1", "m.example/app:1", "linux/amd64")
+OTHER = spec("tool:1", "m.example/tool:1")
+COUNTS = (
+    "Diff: 0 added, 0 removed, 1 changed, 0 the same, 1 that cannot be compared. 2 specs of OLD and 2 of NEW cannot be"
+    " planned: the sums are without them."
+)
+
+
+def test_what_cannot_be_compared_is_told_in_text() -> None:
+    """And what the specs alone say; no sum is told, since none is known."""
+    text = difference_text(compare(unplanned(ONE, OTHER), unplanned(LIMITED, OTHER)), width=200)
+    assert [
+        "~ m.example/app:1  cannot be planned  limited to linux/amd64 instead of all platforms",
+        "? m.example/tool:1  cannot be compared: it cannot be planned for either side",
+        "",
+        COUNTS,
+    ] == text.splitlines()
+
+
+def test_what_cannot_be_compared_is_told_in_a_comment() -> None:
+    """The same, and with the same counts."""
+    text = difference_markdown(compare(unplanned(ONE, OTHER), unplanned(LIMITED, OTHER)))
+    assert (True, True) == (
+        COUNTS in text,
+        "| ? | `m.example/tool:1` | `cannot be compared: it cannot be planned for either side` |" in text,
+    )
+
+
+def test_what_cannot_be_compared_is_told_to_programs() -> None:
+    """Nothing is known to differ, which is not that nothing does."""
+    document = json.loads(difference_json(compare(unplanned(OTHER), unplanned(OTHER))))
+    assert (None, 1, 0, {"old": 1, "new": 1, "change": 0}) == (
+        document["differs"],
+        document["counts"]["unknown"],
+        document["counts"]["same"],
+        document["failed"],
+    )
+
+
+def test_what_is_gone_is_no_saving() -> None:
+    """A destination whose other source cannot be read has no bytes less, and the sums say what they are without."""
+    old = example()
+    gone = unplanned(*(replace(goal.spec, source=Reference.parse("gone:1")) for goal in old.goals))
+    found = compare(old, gone)
+    assert "1 spec of OLD and 7 of NEW cannot be planned: the sums are without them." in difference_line(
+        found
+    )
+    assert not [
+        line for line in difference_text(found).splitlines() if line.startswith("~") and "whole image" in line
+    ]
 
 
 @pytest.mark.parametrize(("change", "told"), [(1024, "+1.0 KiB"), (-3, "-3 B"), (0, "0 B")])
@@ -179,7 +244,15 @@ def test_many_tags_are_folded_in_a_comment(difference: Difference) -> None:
     assert text.endswith("\n</details>\n")
 
 
-@pytest.mark.parametrize("found", [limited(), hostile(), compare(example(), example())])
+@pytest.mark.parametrize(
+    "found",
+    [
+        limited(),
+        hostile(),
+        compare(example(), example()),
+        compare(unplanned(ONE, OTHER), unplanned(LIMITED, OTHER)),
+    ],
+)
 def test_the_document_is_what_its_schema_says(found: Difference) -> None:
     """By a validator of its own, and it has no field that the schema lacks."""
     document, made = json.loads(difference_json(found)), schema()
@@ -200,6 +273,6 @@ def test_every_view_shows_any_difference(one: Setting, other: Setting) -> None:
     lines = difference_text(found, width=10_000).splitlines()
     comment = difference_markdown(found).splitlines()
     assert all(line.isprintable() for line in (*lines, *comment))
-    assert len(found.changes) == sum(line.startswith(("+ ", "- ", "~ ")) for line in lines)
-    assert len(found.changes) == sum(line.startswith(("| + ", "| - ", "| ~ ")) for line in comment)
+    assert len(found.changes) == sum(line.startswith(("+ ", "- ", "~ ", "? ")) for line in lines)
+    assert len(found.changes) == sum(line.startswith(("| + ", "| - ", "| ~ ", "| ? ")) for line in comment)
     assert found.differs == json.loads(difference_json(found))["differs"]

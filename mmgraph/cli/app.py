@@ -58,8 +58,9 @@ Example: mmgraph explain team/app:v1 specs.json
 """
 _DIFF: Final = """Say what differs between two plans, or two sets of specs.
 
-Tags, bytes, requests and storage. Specs are planned against what the destinations hold now, both sets \
-alike: the second as if the first were not carried out. Writes to no registry.
+Tags, bytes, requests, and what the set needs at each registry, where nothing is ever deleted. Specs are planned \
+against what the destinations hold now, both sets alike: the second as if the first were not carried out. What cannot \
+be planned is counted apart, and exits 1. Writes to no registry.
 
 Example: mmgraph diff specs.json amd64.json
 """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmgraph.difference import Delta as Numbers
     from mmgraph.memory import Basis
 
-FORMAT_VERSION: Final = "1.1"
+FORMAT_VERSION: Final = "2.0"
 """Major: readers must refuse what they do not know. Minor: fields were added."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -32,6 +32,9 @@ class Side(_Wire, frozen=True, kw_only=True):
     """What one plan means for a tag; ``bytes`` are those of its blobs and manifests."""
 
     src: str
+    limits: Annotated[
+        tuple[str, ...], msgspec.Meta(description="Its spec's limitPlatforms, empty where it takes all.")
+    ]
     result: Result
     digest: str | None
     platforms: Annotated[tuple[str, ...] | None, msgspec.Meta(description="Null where it is no index.")]
@@ -42,7 +45,13 @@ class Tag(_Wire, frozen=True, kw_only=True):
     """A destination that differs; the side that does not have it is null."""
 
     dst: str
-    how: Sort
+    how: Annotated[
+        Sort,
+        msgspec.Meta(
+            description="unknown: the specs are the same, and one of them or both cannot be planned, so that"
+            " nobody can say whether it differs."
+        ),
+    ]
     old: Side | None
     new: Side | None
     gains: Annotated[tuple[str, ...], msgspec.Meta(description="Platforms that only the new one has.")]
@@ -57,8 +66,8 @@ class Delta(_Wire, frozen=True, kw_only=True):
     change: int
 
 
-class Storage(_Wire, frozen=True, kw_only=True):
-    """Bytes that the destinations keep at one registry, each blob and manifest once."""
+class Needed(_Wire, frozen=True, kw_only=True):
+    """Bytes that the destinations need at one registry, each blob and manifest once; nothing is deleted there."""
 
     old: _Count
     new: _Count
@@ -68,11 +77,12 @@ class Storage(_Wire, frozen=True, kw_only=True):
 
 
 class Counts(_Wire, frozen=True, kw_only=True):
-    """How many destinations differ, and in which way."""
+    """How many destinations differ, and in which way; ``unknown`` cannot be compared."""
 
     added: _Count
     removed: _Count
     changed: _Count
+    unknown: _Count
     same: _Count
 
 
@@ -90,13 +100,20 @@ class Document(_Wire, frozen=True, kw_only=True):
     """What ``mmgraph diff --format json`` prints. Sums that are the same in both are there too."""
 
     format: Literal["mmgraph-difference"]
-    version: Annotated[str, msgspec.Meta(pattern=r"^1\.[0-9]+$")]
-    differs: bool
+    version: Annotated[str, msgspec.Meta(pattern=r"^2\.[0-9]+$")]
+    differs: Annotated[
+        bool | None,
+        msgspec.Meta(description="Null where no difference is known and something cannot be compared."),
+    ]
     counts: Counts
+    failed: Annotated[
+        Delta,
+        msgspec.Meta(description="Specs that cannot be planned; bill, requests and needed are without them."),
+    ]
     tags: tuple[Tag, ...]
     bill: dict[str, Delta]
     requests: dict[str, dict[Operation, Delta]]
-    storage: dict[str, Storage]
+    needed: dict[str, Needed]
     offline: Annotated[
         Bases, msgspec.Meta(description="What the sides rest on for which no registry was asked (--offline).")
     ]
@@ -112,16 +129,18 @@ def difference_json(difference: Difference, old: Basis | None = None, new: Basis
             added=difference.count(Sort.ADDED),
             removed=difference.count(Sort.REMOVED),
             changed=difference.count(Sort.CHANGED),
+            unknown=difference.count(Sort.UNKNOWN),
             same=difference.same,
         ),
+        failed=_delta(difference.failed),
         tags=tuple(map(_tag, difference.changes)),
         bill={name: _delta(each) for name, each in difference.bill.items()},
         requests={
             str(registry): {operation: _delta(each) for operation, each in kinds.items()}
             for registry, kinds in difference.requests.items()
         },
-        storage={
-            str(registry): Storage(
+        needed={
+            str(registry): Needed(
                 old=each.old, new=each.new, change=each.change, added=each.added, removed=each.removed
             )
             for registry, each in difference.storage.items()
@@ -133,7 +152,7 @@ def difference_json(difference: Difference, old: Basis | None = None, new: Basis
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of it, version 1; fields may be added to it."""
+    """The JSON Schema (2020-12) of it, version 2; fields may be added to it."""
     made = msgspec.json.schema(Document)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mmgraph difference", **made}
 
@@ -162,6 +181,7 @@ def _side(end: End | None) -> Side | None:
         return None
     return Side(
         src=str(end.source),
+        limits=tuple(map(str, end.limits)),
         result=end.result,
         digest=None if end.root is None else str(end.root),
         platforms=end.platforms,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mmgraph.difference import Sort
-from mmgraph.report.difference import MEANINGS, difference_line, grown, phrases_of
+from mmgraph.report.difference import BYTES, MEANINGS, difference_line, grown, has_bytes, phrases_of
 from mmgraph.report.markdown import LIMIT, Writer, code
 from mmgraph.report.words import number, size
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _OPEN_ROWS: Final = 20
 """Tags that are shown unfolded."""
 _HEAD: Final = "| | tag | change |\n|---|---|---|\n"
-_SIGNS = {Sort.ADDED: "+", Sort.REMOVED: "-", Sort.CHANGED: "~"}
+_SIGNS = {Sort.ADDED: "+", Sort.REMOVED: "-", Sort.CHANGED: "~", Sort.UNKNOWN: "?"}
 
 
 def difference_markdown(difference: Difference, *, notes: Sequence[str] = (), limit: int = LIMIT) -> str:
-    """The difference in at most ``limit`` characters: ``notes``, tables of sums, of storage, and of tags by size."""
+    """The difference in at most ``limit`` characters: ``notes``, tables of sums and needs, and of tags by size."""
     writer = Writer(limit)
     writer.add(f"### mmgraph diff\n\n{difference_line(difference)}\n")
     for note in notes:
@@ -32,7 +32,7 @@ def difference_markdown(difference: Difference, *, notes: Sequence[str] = (), li
         if each.change
     ]
     sums += [
-        f"| stored at {code(registry)} | {size(each.old)} | {size(each.new)} | {grown(each.change)} |\n"
+        f"| needed at {code(registry)} | {size(each.old)} | {size(each.new)} | {grown(each.change)} |\n"
         for registry, each in difference.storage.items()
         if each.added or each.removed
     ]
@@ -46,7 +46,7 @@ def difference_markdown(difference: Difference, *, notes: Sequence[str] = (), li
     changes = sorted(difference.changes, key=lambda change: -abs(change.bytes))
     rows = [_row(change) for change in changes]
     if rows:
-        writer.add("\n")
+        writer.add(f"\n{BYTES}\n\n" if has_bytes(difference) else "\n")
         writer.rows(_HEAD, rows[:_OPEN_ROWS])
     if rest := rows[_OPEN_ROWS:]:
         title = f"{number(len(rest), 'more tag')}, the largest changes first"
