@@ -16,9 +16,10 @@ import msgspec
 
 from mmgraph.closure import Documents, Image, blobs, walk
 from mmgraph.discover import Discovery
-from mmgraph.errors import MmgraphError
+from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.events import Read, Reporter
 from mmgraph.flights import Once
+from mmgraph.names import Repository
 from mmgraph.specs import CopySpec
 from mmgraph.store import Destination, Limits, Source
 from mmgraph.tasks import each
@@ -26,11 +27,13 @@ from mmgraph.tasks import each
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from mmgraph.names import Digest, Repository
+    from mmgraph.names import Digest
     from mmgraph.store import ManifestCache
 
 _WIDTH = 64
 """Specs that are looked at at once."""
+_REMOVE = "; before it can be sent again the registry must remove it (its own delete, or garbage collection)"
+"""HEAD says that it is there, so nothing sends it; and mmgraph deletes nothing."""
 
 
 class Level(StrEnum):
@@ -48,6 +51,19 @@ class Place(Source, Destination, Limits, Protocol):
     """A destination that is read like a source."""
 
 
+class Fault(StrEnum):
+    """What is wrong with a thing, by what helps."""
+
+    NAME = "name"
+    """The tag is not there, or names something else: writing it is plain work."""
+    MISSING = "missing"
+    """It is not there: a repair sends it."""
+    SPOILED = "spoiled"
+    """Other bytes are there in its place: nothing is sent until the registry has removed them."""
+    UNKNOWN = "unknown"
+    """It could not be looked at."""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One thing that is not as it should be, for one spec."""
 
@@ -55,6 +71,7 @@ class Finding(msgspec.Struct, frozen=True):
     what: str
     """The tag, manifest or blob, in full."""
     cause: str
+    fault: Fault = Fault.UNKNOWN
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -65,6 +82,8 @@ class Verdict(msgspec.Struct, frozen=True):
     blobs: int
     bytes: int
     findings: Sequence[Finding]
+    bare: frozenset[Repository] = frozenset()
+    """Repositories in which nothing of what was asked for is there."""
 
     @property
     def whole(self) -> bool:
@@ -75,6 +94,16 @@ class Verdict(msgspec.Struct, frozen=True):
     def broken(self) -> list[CopySpec]:
         """The specs that something is missing of, each once: a set that ``apply --repair`` takes."""
         return list(dict.fromkeys(finding.spec for finding in self.findings))
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether something is found that only its registry can mend."""
+        return any(finding.fault is Fault.SPOILED for finding in self.findings)
+
+    @property
+    def unnamed(self) -> frozenset[CopySpec]:
+        """The specs whose destination does not name its image, so that plain work looks at all that they need."""
+        return frozenset(finding.spec for finding in self.findings if finding.fault is Fault.NAME)
 
 
 class Verifier:
@@ -95,8 +124,10 @@ class Verifier:
         self._report = report
         self._documents = Documents(cache)
         self._discovery = Discovery(source, self._documents)
-        self._checks: Once[tuple[Repository, Digest], str] = Once()
+        self._checks: Once[tuple[Repository, Digest], tuple[Fault, str] | None] = Once()
         self._found: dict[CopySpec, list[Finding]] = {}
+        self._settled: set[Repository] = set()
+        """Repositories in which something is there, or may be."""
         self._room = asyncio.Event()
         place.on_room(self._room.set)
         self._manifests = self._blobs = self._bytes = 0
@@ -105,7 +136,13 @@ class Verifier:
         """Look at every closure; what cannot be looked at is a finding too."""
         await each(self._specs, self._verify, _WIDTH)
         findings = [finding for spec in self._specs for finding in self._found[spec]]
-        return Verdict(len(self._specs), self._manifests, self._blobs, self._bytes, findings)
+        places = {spec.destination.repository for spec in self._specs if self._asked(spec)}
+        bare = frozenset(places - self._settled)
+        return Verdict(len(self._specs), self._manifests, self._blobs, self._bytes, findings, bare)
+
+    def _asked(self, spec: CopySpec) -> bool:
+        """Whether anything was found missing where ``spec`` is to be."""
+        return any(finding.fault is not Fault.UNKNOWN for finding in self._found[spec])
 
     async def _verify(self, spec: CopySpec) -> None:
         self._found[spec] = []
@@ -128,12 +165,16 @@ class Verifier:
         try:
             resolved = await self._place.find(destination.repository, destination.tag)
         except MmgraphError as error:
+            self._settled.add(destination.repository)
             self._note(image.spec, str(destination), str(error))
             return
         if resolved is None:
-            self._note(image.spec, str(destination), "there is no such tag")
-        elif resolved.digest != image.root:
-            self._note(image.spec, str(destination), f"names {resolved.digest}, and should name {image.root}")
+            self._note(image.spec, str(destination), "there is no such tag", Fault.NAME)
+            return
+        self._settled.add(destination.repository)
+        if resolved.digest != image.root:
+            cause = f"names {resolved.digest}, and should name {image.root}"
+            self._note(image.spec, str(destination), cause, Fault.NAME)
 
     def _parts(self, image: Image) -> list[tuple[Digest, int | None]]:
         """The closure as digests; of blobs with their sizes, of manifests without."""
@@ -151,17 +192,30 @@ class Verifier:
             if size is None
             else partial(self._check_blob, repository, digest, size)
         )
-        cause = await self._checks.get((repository, digest), partial(self._cause, work))
-        if cause:
-            self._note(image.spec, f"{repository}@{digest}", cause)
+        found = await self._checks.get((repository, digest), partial(self._cause, work))
+        if found is None or found[0] is not Fault.MISSING:
+            self._settled.add(repository)
+        if found is not None:
+            fault, cause = found
+            if (
+                fault is Fault.MISSING
+                and image.spec.destination.digest == digest
+                and not image.spec.destination.tag
+            ):
+                fault = Fault.NAME  # the root by its digest is what such a destination is called
+            self._note(image.spec, f"{repository}@{digest}", cause, fault)
 
-    async def _cause(self, check: Callable[[], Awaitable[str]]) -> str:
+    async def _cause(self, check: Callable[[], Awaitable[str]]) -> tuple[Fault, str] | None:
         try:
-            return await check()
+            missing = await check()
+        except RegistryError as error:
+            return _fault(error), f"{error}{_REMOVE if _fault(error) is Fault.SPOILED else ''}"
         except MmgraphError as error:
-            return str(error)
+            return Fault.UNKNOWN, str(error)
+        return (Fault.MISSING, missing) if missing else None
 
     async def _check_manifest(self, repository: Repository, digest: Digest) -> str:
+        """What is to be said where it is not there; raises where it is not what it should be."""
         self._manifests += 1
         if self._level is Level.HEAD:
             return "" if await self._place.find(repository, digest) else "the manifest is not there"
@@ -169,6 +223,7 @@ class Verifier:
         return ""
 
     async def _check_blob(self, repository: Repository, digest: Digest, size: int) -> str:
+        """As ``_check_manifest``."""
         self._blobs += 1
         if self._level is Level.HEAD or (self._level is Level.READ and not size):
             return "" if await self._place.has_blob(repository, digest) else "the blob is not there"
@@ -182,11 +237,27 @@ class Verifier:
                 async for chunk in stream:
                     proof.update(chunk)
                     self._bytes += len(chunk)
+        except ContentError as error:
+            if (
+                start and error.status == 200
+            ):  # the registry knows no ranges, and that says nothing of the bytes
+                raise NetworkError(str(error)) from None
+            raise
         finally:
             slots.release()
         if self._level is Level.FULL and proof.hexdigest() != digest.hex:
-            return f"the blob has other bytes: {digest.algorithm}:{proof.hexdigest()}"
+            raise ContentError(f"the blob has other bytes: {digest.algorithm}:{proof.hexdigest()}")
         return ""
 
-    def _note(self, spec: CopySpec, what: str, cause: str) -> None:
-        self._found[spec].append(Finding(spec, what, cause))
+    def _note(self, spec: CopySpec, what: str, cause: str, fault: Fault = Fault.UNKNOWN) -> None:
+        self._found[spec].append(Finding(spec, what, cause, fault))
+
+
+def _fault(error: RegistryError) -> Fault:
+    """What a refusal to show a manifest or blob says about it."""
+    if error.absent:
+        return Fault.MISSING
+    spoiled = (
+        isinstance(error, ContentError) or error.status == 416
+    )  # it ends before the last byte that was asked for
+    return Fault.SPOILED if spoiled else Fault.UNKNOWN

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from mmgraph.server import FaultPlan, Headers, MemoryStorage, Refuse, RegistryServer, Rule
+from mmgraph.server import FaultPlan, Flip, Headers, MemoryStorage, Refuse, RegistryServer, Rule
 from mmgraph.store import Operation
 from tests.support.command import Command
 from tests.support.images import Maker, digest
@@ -81,6 +81,31 @@ async def test_the_list_of_what_is_missing_repairs_it(tmp_path: Path) -> None:
     assert ("", True) == (listed.out, listed.err.startswith("Verified 2 specs: 1 whole, 1 broken.")), listed
     assert [f"{pair.destination.address}/a:v1"] == broken
     assert (0, 0, [lost], 0) == (unaware.code, repaired.code, sent, after.code), repaired.err
+
+
+async def test_what_has_other_bytes_is_mended_at_its_registry_first(tmp_path: Path) -> None:
+    """HEAD says that the blob is there, so no repair sends it until it is removed; the finding and the list say so."""
+    spoiled = str(digest(LAYERS[0]))
+    async with copied(tmp_path) as pair:
+        run, faults = pair.command.run, pair.destination.faults
+        faults.add(Rule(Flip(3), kind=Operation.GET_BLOB, name=spoiled))
+        told = await run("verify", "--level=full")
+        listed = await run("verify", "--level=full", "--format=specs", "--out=broken.json")
+        vain = await run("apply", "broken.json", "--repair")
+        faults.clear()
+        pair.lose("a", LAYERS[0])
+        repaired = await run("apply", "broken.json", "--repair")
+        after = await run("verify", "--level=full")
+    found, advice, _ = told.out.splitlines()
+    assert (True, True) == (spoiled in found, "the registry must remove it" in found), told.out
+    assert [True, False] == [each.startswith("What has other bytes") for each in (advice, listed.out)]
+    assert [advice] == [line for line in listed.err.splitlines() if "other bytes" in line]
+    assert (2, "mmgraph: nothing to do", 0, 0) == (
+        told.code,
+        (vain.out + vain.err).splitlines()[-1],
+        repaired.code,
+        after.code,
+    )
 
 
 async def test_a_saved_repair_is_a_repair_in_the_end(tmp_path: Path) -> None:

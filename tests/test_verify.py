@@ -6,10 +6,10 @@ from mmgraph.cache import MemoryCache
 from mmgraph.events import silent
 from mmgraph.oci import Document, Manifest
 from mmgraph.report.verdict import verdict_specs, verdict_text
-from mmgraph.server import Flip, Rule
+from mmgraph.server import Flip, Refuse, Rule
 from mmgraph.specs import read_specs
 from mmgraph.store import Operation, RawManifest
-from mmgraph.verify import Level, Verdict, Verifier
+from mmgraph.verify import Fault, Level, Verdict, Verifier
 from tests.support.making import content, digest, index, manifest, spec
 from tests.support.rig import Rig, rig
 
@@ -120,3 +120,45 @@ async def test_what_several_tags_lack_is_told_once() -> None:
             "mmgraph apply --repair sends what is missing.",
             "Verified 2 specs: 0 whole, 2 broken. 1 manifest and 2 blobs asked for.",
         ] == told.splitlines()
+
+
+async def test_a_tag_is_written_by_plain_work() -> None:
+    """Nothing is lost where a tag is absent or names something else: no word of repairing."""
+    async with rig() as rigged:
+        for tag in ("1", "2"):
+            await lay(rigged, 0, tag, manifest(*NAMES))
+        await lay(rigged, 1, "1", manifest("config"))
+        told = verdict_text(await verdict(rigged, Level.HEAD, "1", "2")).splitlines()
+        place = rigged.repository(1, "a")
+        assert [
+            f"{place}:1: names {manifest('config').digest}, and should name {manifest(*NAMES).digest}",
+            f"{place}@{manifest(*NAMES).digest}: the manifest is not there (needed by :1, :2)",
+            f"{place}:2: there is no such tag",
+            "mmgraph apply writes these tags, and sends what they need.",
+        ] == told[:-1]
+
+
+async def test_a_repository_that_is_not_there_is_one_line() -> None:
+    """With the tags that it should have, instead of all that they need."""
+    async with rig() as rigged:
+        for tag in ("1", "2"):
+            await lay(rigged, 0, tag, manifest(*NAMES))
+        told = verdict_text(await verdict(rigged, Level.HEAD, "1", "2")).splitlines()
+        place = rigged.repository(1, "a")
+        assert [
+            f"{place}: nothing of it is there (needed by :1, :2)",
+            "mmgraph apply writes these tags, and sends what they need.",
+        ] == told[:-1]
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"), [(404, Fault.MISSING), (416, Fault.SPOILED), (403, Fault.UNKNOWN)]
+)
+async def test_what_is_wrong_is_told_by_what_helps(status: int, fault: Fault) -> None:
+    """A repair, the registry itself, or whoever may let us look; 416 is a blob that ends before its last byte."""
+    async with rig() as rigged:
+        for server in (0, 1):
+            await lay(rigged, server, "1", manifest(*NAMES))
+        rigged.fault(1, Rule(Refuse(status), Operation.GET_BLOB, name=str(digest("layer"))))
+        found = await verdict(rigged, Level.READ)
+        assert [fault] == [finding.fault for finding in found.findings]

@@ -24,8 +24,8 @@ _EPILOGUE: Final = """\
 SPECS are files with copy specs, - is standard input. Without any: what is piped in, else ./specs.json.
 Options can also stand in the environment (MMGRAPH_JOBS, MMGRAPH_APPLY_JOBS) and in ./mmgraph.toml.
 
-Exit codes: 0 done, 1 failure or bad input, 2 changes pending or something missing \
-(only where asked for), 130 interrupted."""
+Exit codes: 0 done, 1 failure or bad input, 2 changes pending (only where asked for) or something missing (always \
+by verify), 130 interrupted."""
 
 _PLAN: Final = """Say what apply would do.
 
@@ -52,7 +52,8 @@ Example: mmgraph graph specs.json --collapse | dot -Tsvg -o graph.svg
 _EXPLAIN: Final = """Say why apply would do what it does about a tag or digest.
 
 The action and its reason, where that is known from, who needs it, what could not be done if it failed, \
-and the bytes that would not move without it. Writes to no registry.
+and the bytes that would not move without it. Exits 1 where it cannot be planned or a rule forbids it. Writes to no \
+registry.
 
 Example: mmgraph explain team/app:v1 specs.json
 """
@@ -88,7 +89,9 @@ Example: mmgraph completion fish > ~/.config/fish/completions/mmgraph.fish
 _VERIFY: Final = """Check that every destination holds its whole image.
 
 Asks for every manifest and blob of every closure, and believes nothing that it was not told now. Writes \
-to no registry. Exits 0 where all is whole, 2 where something is missing.
+to no registry. Exits 0 where all is whole, 2 where something is missing. What is missing mmgraph apply --repair \
+sends. Where a registry holds other bytes, as --level full finds, it must remove them first, by its own delete or \
+garbage collection: mmgraph deletes nothing, and sends nothing that is there by the registry's word.
 
 Example: mmgraph verify specs.json --format specs --out broken.json
 """

@@ -17,7 +17,10 @@ def verify(
     ] = "head",
     format: Annotated[  # noqa: A002
         Literal["text", "specs"],
-        Parameter(help="specs prints the broken ones as a set that apply --repair takes."),
+        Parameter(
+            help="specs prints the broken ones as a set for apply --repair; what has other bytes in them the"
+            " registry must remove before."
+        ),
     ] = "text",
     out: Annotated[Path | None, Parameter(metavar="FILE", help="Write the result there.")] = None,
     selection: Selection = ALL,
@@ -30,7 +33,7 @@ def verify(
     from mmgraph.cli.output import emit, tell, write
     from mmgraph.cli.session import open_session
     from mmgraph.cli.strays import notice_strays
-    from mmgraph.report.verdict import verdict_line, verdict_specs, verdict_text
+    from mmgraph.report.verdict import REMOVE, verdict_line, verdict_specs, verdict_text
     from mmgraph.verify import Level, Verifier
 
     chosen = load_specs(specs, selection)
@@ -47,6 +50,9 @@ def verify(
             emit(text)
         else:
             write(out, text.encode())
+        if format == "specs" and verdict.spoiled:
+            tell(f"{REMOVE}\n")
+        if out is not None:
             tell(f"{verdict_line(verdict)}\n")
         return DONE if verdict.whole else CHANGES
 
