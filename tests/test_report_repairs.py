@@ -89,9 +89,9 @@ def explained(plan: Plan, form: str) -> str:
 
 
 VIEWS: dict[str, tuple[Callable[[Plan], str], tuple[str, ...]]] = {
-    "text": (plan_text, ("* repair\n", f"  * :1  {IMAGE.digest.short} repaired", " 0 to move, 2 to repair,")),
+    "text": (plan_text, ("* repair\n", f"  * :1  {IMAGE.digest.short} repair", " 0 to move, 2 to repair,")),
     "saved": (lambda plan: write(plan, "").decode(), ('"action":"repair"', '"result":"repair"')),
-    "markdown": (plan_markdown, (f"| * | `dst.example/a:1` | `{IMAGE.digest.short} repaired` |",)),
+    "markdown": (plan_markdown, (f"| * | `dst.example/a:1` | `{IMAGE.digest.short} repair` |",)),
     "dot": (dot, ('"repair :1"', " repair</td>")),
     "collapsed": (lambda plan: dot(plan, collapse=True), ('"repair :1\\n',)),
     "graph": (lambda plan: graph_json(plan).decode(), ('"action": "repair"',)),

@@ -93,7 +93,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
 def _row(goal: Goal, moved: int, alone: int) -> str:
     digest = goal.root.short if goal.root else ""
     if goal.result is Result.REPAIR and goal.root:
-        digest = f"{goal.root.short} repaired"
+        digest = f"{goal.root.short} repair"
     elif goal.result is Result.MOVE and goal.old and goal.root:
         digest = f"{goal.old.short} -> {goal.root.short}"
     more = [*changes_of("+", goal.gains), *changes_of("-", goal.losses)]

@@ -312,7 +312,7 @@ class _Printer:
         name = paint(entry.name, Style.STRONG, self._colour)
         phrases = []
         if goal.result is Result.REPAIR and goal.root:
-            phrases.append(f"{goal.root.short} repaired")
+            phrases.append(f"{goal.root.short} repair")
         elif goal.result is Result.MOVE and goal.old and goal.root:
             phrases.append(f"{goal.old.short} -> {goal.root.short}")
             phrases += [paint(text, Style.CREATE, self._colour) for text in changes_of("+", goal.gains)]
