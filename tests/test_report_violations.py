@@ -50,7 +50,7 @@ def test_many_are_cut_and_counted() -> None:
     """Unless all are asked for."""
     many = [violation(f"app:{number}") for number in range(60)]
     cut, full = violation_lines(many), violation_lines(many, limit=None)
-    assert (51, "and 10 more, 60 in all", 60) == (len(cut), cut[-1], len(full))
+    assert (51, "and 10 more broken rules, 60 in all", 60) == (len(cut), cut[-1], len(full))
 
 
 def test_the_headline_counts_rules_and_destinations() -> None:

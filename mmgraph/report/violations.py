@@ -25,8 +25,13 @@ def violation_lines(violations: Sequence[Violation], *, limit: int | None = LIMI
     """
     lines = [safe(str(each), _LENGTH) for each in violations[:limit]]
     if len(lines) < len(violations):
-        lines.append(f"and {len(violations) - len(lines)} more, {len(violations)} in all")
+        lines.append(_rest(len(violations) - len(lines), len(violations)))
     return lines
+
+
+def _rest(count: int, total: int) -> str:
+    """What is counted where destinations stand above it: one of them may break several rules."""
+    return f"and {number(count, 'more broken rule')}, {total} in all"
 
 
 def headline(violations: Sequence[Violation]) -> str:
@@ -52,7 +57,7 @@ def violation_block(
         last = each.destination
         yield from paragraph(safe(each.cause, _LENGTH), width, 6)
     if limit is not None and len(violations) > limit:
-        yield f"  {mark} and {len(violations) - limit} more, {len(violations)} in all"
+        yield f"  {mark} {_rest(len(violations) - limit, len(violations))}"
 
 
 def violation_objects(violations: Sequence[Violation]) -> list[dict[str, Any]]:
