@@ -457,8 +457,11 @@ def near_destinations(destinations: Sequence[Reference], pattern: str) -> str:
     for destination in destinations[:_NEAR_AMONG]:
         text = str(destination)
         names.setdefault("/".join(text.split("/")[-depth - 1 :]), []).append(text)
-    near = difflib.get_close_matches(pattern, names, n=_NEAR, cutoff=0.5)
-    full = [text for tail in near for text in names[tail]][:_NEAR]
+    # A repository's own tags before those of one whose name is as long: service-3 is no slip of service-2.
+    begun = [tail for tail in names if pattern and tail.startswith(pattern)]
+    begun.sort(key=lambda tail: tail[len(pattern)] not in ":@")
+    close = difflib.get_close_matches(pattern, names, n=_NEAR, cutoff=0.5)
+    full = [text for tail in dict.fromkeys([*begun, *close]) for text in names[tail]][:_NEAR]
     if full:
         return f"; near it {'is' if len(full) == 1 else 'are'} {', '.join(full)}"
     if len(destinations) > _NEAR:

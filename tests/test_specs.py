@@ -449,6 +449,17 @@ def test_near_destinations_are_three_at_most_and_written_in_full() -> None:
     assert (3, True) == (len(near), all(name.startswith("host.example/app:v") for name in near))
 
 
+def test_destinations_that_begin_with_what_was_typed_come_first() -> None:
+    """Those of a repository of that very name before others, and only then what is spelt like it."""
+    names = [
+        Reference.parse(f"host.example/{name}")
+        for name in ("a-2:v2", "a-30:x", "a-3:latest", "a-3:v1", "a-2:v1")
+    ]
+    assert "; near it are host.example/a-3:latest, host.example/a-3:v1, host.example/a-30:x" == (
+        near_destinations(names, "a-3")
+    )
+
+
 def test_where_no_destination_is_near_it_is_said_how_many_there_are() -> None:
     """Few are named; of many it is said what lists them."""
     names = [Reference.parse(f"host.example/app:v{number}") for number in range(30)]
