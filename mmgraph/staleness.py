@@ -82,6 +82,19 @@ async def check(
     return looks, tuple(filter(None, found))
 
 
+def dated(plan: Plan) -> Plan:
+    """Return a saved plan whose failures say that they are as old as it is: nobody is asked again about these specs."""
+    goals = tuple(
+        replace(
+            goal, cause=f"could not be planned when the plan was made: {goal.cause or 'no cause was given'}"
+        )
+        if goal.result is Result.FAILED
+        else goal
+        for goal in plan.goals
+    )
+    return replace(plan, goals=goals)
+
+
 def skip(plan: Plan, stale: Sequence[Stale]) -> Plan:
     """Return the plan with the stale destinations as failed, without what only they need.
 

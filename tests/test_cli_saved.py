@@ -164,6 +164,30 @@ async def test_a_saved_plan_says_what_it_came_from(tmp_path: Path, tiny_fleet: F
     assert (sorted(roots), True) == (sorted(pinned), saved["tool"].startswith("mmgraph "))
 
 
+async def test_what_could_not_be_planned_did_not_fail_just_now(tmp_path: Path, tiny_fleet: Fleet) -> None:
+    """Nobody asks for it again, and it is said so: in text, as jsonl, in the report, and in a dry run."""
+    async with mirror(tmp_path, tiny_fleet) as made:
+        made.write(
+            "specs.json",
+            f'{{"src": "{made.source.address}/none:v1", "dst": "{made.destination.address}/none:v1"}}'
+            f'{{"src": "{made.source.address}/{MOVED}:v1", "dst": "{made.destination.address}/some:v1"}}',
+        )
+        await made.run("plan", "--out", "mirror.plan")
+        dry = await made.run("apply", "mirror.plan", "-n")
+        text = await made.run("apply", "mirror.plan")
+        lines = await made.run("apply", "mirror.plan", "--format=jsonl", "--report=report.json")
+    told = "could not be planned when the plan was made: "
+    events = [json.loads(line) for line in lines.out.splitlines()]
+    ends = json.loads((tmp_path / "report.json").read_text())["specs"]
+    causes = [
+        *(" ".join(done.out.split()) for done in (dry, text)),
+        *(event["cause"] for event in events if event.get("outcome") == "failed"),
+        *(end["cause"] for end in ends if end["outcome"] == "failed"),
+    ]
+    assert [True] * 4 == [told in cause for cause in causes], causes
+    assert (1, 1, 1, True) == (dry.code, text.code, lines.code, "Copied 1, " in text.out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -171,6 +195,14 @@ async def test_a_saved_plan_says_what_it_came_from(tmp_path: Path, tiny_fleet: F
         (
             ("plan", "specs.json", "-q", "--format=json"),
             "--question prints no plan, and --format json is for one",
+        ),
+        (
+            ("plan", "empty.plan", "--only=x"),
+            "a saved plan is taken as it is: give --only and --require-platforms to the mmgraph plan that makes it",
+        ),
+        (
+            ("apply", "empty.plan", "--repair"),
+            "a saved plan is carried out as it is: give --repair to the mmgraph plan that makes it",
         ),
     ],
 )
@@ -180,5 +212,6 @@ async def test_options_that_mean_nothing_together_are_refused(
     """One error, before any registry is asked."""
     command = Command(tmp_path)
     command.write("specs.json", '{"src": "127.0.0.1:1/a:1", "dst": "127.0.0.1:1/b:1"}')
+    await command.run("plan", "-", "--out", "empty.plan", stdin="[]")
     done = await command.run(*arguments)
     assert (1, "", 1, True) == (done.code, done.out, done.err.count("\n"), told in done.err), done.err

@@ -169,16 +169,19 @@ def _chosen(
     from mmgraph.cli.inputs import load, refuse_strangers
     from mmgraph.errors import SpecError
     from mmgraph.plan import Plan
+    from mmgraph.staleness import dated
 
     chosen = load(specs, selection)
     if repair and isinstance(chosen, Plan):
-        raise SpecError("a saved plan is carried out as it is: give --repair to mmgraph plan")
+        raise SpecError(
+            "a saved plan is carried out as it is: give --repair to the mmgraph plan that makes it"
+        )
     if skip_stale and not isinstance(chosen, Plan):
         raise SpecError(
             "--skip-stale is for a saved plan: specs are read anew, and nothing in them can be stale"
         )
     refuse_strangers(chosen, allowed)
-    return chosen
+    return dated(chosen) if isinstance(chosen, Plan) else chosen
 
 
 def _records(chosen: "Sequence[CopySpec] | Plan", kept: Kept, *, dry_run: bool) -> "Records":

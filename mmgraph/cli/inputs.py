@@ -33,7 +33,7 @@ def load(names: Sequence[str], selection: Selection) -> tuple[CopySpec, ...] | P
     if len(inputs) == 1 and is_saved(inputs[0][1]):
         if selection != ALL:
             raise SpecError(
-                "a saved plan is carried out as it is: give --only and --require-platforms to mmgraph plan"
+                "a saved plan is taken as it is: give --only and --require-platforms to the mmgraph plan that makes it"
             )
         return _plan(*inputs[0])
     for name, content in inputs:
