@@ -21,7 +21,7 @@ from mmgraph.observe import Observer
 from mmgraph.oci import Index, digest_of
 from mmgraph.plan import Plan, Planner
 from mmgraph.reasons import Why, say
-from mmgraph.rules import NONE, Change, Rules, Violation
+from mmgraph.rules import NONE, Change, Rules, Violation, together
 from mmgraph.tasks import Ahead, both, each
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ class Compiler:
 
     def _refuse(self, spec: CopySpec, violations: tuple[Violation, ...]) -> None:
         self._broken[spec] = violations
-        self._images[spec] = Unread(spec, "; ".join(each.cause for each in violations))
+        self._images[spec] = Unread(spec, together(violations))
 
     async def _try(self, spec: CopySpec, work: Awaitable[Image]) -> Image | Unread:
         try:

@@ -50,6 +50,19 @@ class Violation(msgspec.Struct, frozen=True):
         return f"{self.destination}: {self.cause}"
 
 
+def together(violations: Sequence[Violation]) -> str:
+    """All that one destination breaks, as a sentence."""
+    return "; ".join(each.cause for each in violations)
+
+
+def heading(sentence: str) -> str | None:
+    """Which rules a sentence of ``together`` is about, without what was found; None where it is another."""
+    if not sentence.startswith("rule ") or "): " not in sentence:
+        return None
+    more = sentence.count("; rule ")
+    return f"breaks {sentence.partition('): ')[0]})" + (f" and {more} more" if more else "")
+
+
 class Change(msgspec.Struct, frozen=True):
     """What shall become of one destination."""
 

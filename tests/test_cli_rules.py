@@ -235,6 +235,27 @@ async def test_apply_fails_the_image_and_copies_the_others(tmp_path: Path) -> No
     assert 'rule "size" (largest = "4 KiB")' in done.out
 
 
+async def test_every_rule_that_an_image_breaks_is_told_whole_and_once(tmp_path: Path) -> None:
+    """In the summary, to the last digit of each digest; while others are copied only their names are told."""
+    async with mirror(tmp_path) as made:
+        made.rules("")
+        place = f"{made.destination.address}/prod/large:1"
+        other = {"src": f"{made.source.address}/other:1", "dst": place}
+        moved = await made.run("apply", stdin=json.dumps(other))
+        made.want("large")
+        made.rules(f'[[rule]]\nmay-move = false\nplatforms = ["linux/s390x"]\n{NO_LARGE}')
+        done, _ = await made.written("apply", "specs.json")
+    told = " ".join(done.out.split())
+    parts = (
+        f"tag 1 names {OTHER.digest} and would name {LARGE.digest} ",
+        'rule 1 (platforms = ["linux/s390x"]): ',
+        'rule "size" (largest = "4 KiB"): ',
+    )
+    assert (0, 1, [1, 1, 1]) == (moved.code, done.code, [told.count(part) for part in parts]), done.out
+    line = f"! {place} failed: breaks rule 1 (may-move = false) and 2 more"
+    assert [line] == [each for each in done.err.splitlines() if each.startswith(f"! {place}")], done.err
+
+
 async def test_the_scope_of_the_set(tmp_path: Path) -> None:
     """One violation, and nothing of the set is sent."""
     async with mirror(tmp_path) as made:

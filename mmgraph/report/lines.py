@@ -17,6 +17,7 @@ from mmgraph.events import Draining, Event, Finished, Notice, Outcome, Retried, 
 from mmgraph.plan import Plan, Result
 from mmgraph.report.totals import Totals
 from mmgraph.report.words import Style, number, paint, safe, seconds, size
+from mmgraph.rules import heading
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -160,17 +161,18 @@ def _failing(plan: Plan) -> dict[str, int]:
 
 
 def finished_line(event: Finished, colour: bool = False) -> str:
-    """``+ registry/app:v1``, with the cause where there is one."""
+    """``+ registry/app:v1``, with the cause where there is one; of broken rules the summary tells what was found."""
     symbol, style = MARKS.get(event.outcome, ("=", Style.FAINT))
     line = f"{paint(symbol, style, colour)} {event.destination}"
     if event.outcome in BAD:
-        line += f" {event.outcome}: {safe(event.cause)}"
+        line += f" {event.outcome}: {safe(heading(event.cause) or event.cause)}"
     return line
 
 
 def short_line(event: Finished) -> str:
     """The same with the first sentence of the cause: where the summary follows, the whole of it is there."""
-    return finished_line(replace(event, cause=safe(_SENTENCE.split(event.cause, maxsplit=1)[0], _SHORT)))
+    cause = heading(event.cause) or _SENTENCE.split(event.cause, maxsplit=1)[0]
+    return finished_line(replace(event, cause=safe(cause, _SHORT)))
 
 
 def retried_line(event: Retried) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mmgraph.events import Outcome
+from mmgraph.plan import Result
 from mmgraph.report.text import cautions
 from mmgraph.report.words import (
     Style,
@@ -27,8 +28,8 @@ from mmgraph.report.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from mmgraph.account import Account, Deviation
-    from mmgraph.names import Registry
+    from mmgraph.account import Account, Deviation, End
+    from mmgraph.names import Reference, Registry
     from mmgraph.plan import Goal, Plan
     from mmgraph.quirks import Learned
     from mmgraph.store import Traffic
@@ -69,11 +70,17 @@ def summary_text(
     """
     lines: list[str] = []
     mark = paint("!", Style.FAILURE, colour)
+    broken: dict[Reference, list[str]] = {}
+    for each in plan.violations:
+        broken.setdefault(each.destination, []).append(each.cause)
     for outcome, of_one, of_many in _OPEN:
         ends = [end for end in account.ends if end.outcome == outcome]
         if ends:
             lines += folded(f"{number(len(ends), 'spec')} {of_one if len(ends) == 1 else of_many}", width)
-            specs = ((str(end.goal.spec.source), str(end.goal.spec.destination), end.cause) for end in ends)
+            specs = (
+                (str(end.goal.spec.source), str(end.goal.spec.destination), _causes(end, broken))
+                for end in ends
+            )
             lines += spec_causes(specs, mark, width, _STOPPED if outcome is Outcome.STOPPED else None)
             lines.append("")
     lines += cautions(plan, colour)
@@ -84,6 +91,12 @@ def summary_text(
     lines += [piece for line in notable for piece in folded(line, width)]
     lines += folded(summary_line(account), width if fold else None)
     return "\n".join(lines) + "\n"
+
+
+def _causes(end: End, broken: Mapping[Reference, Sequence[str]]) -> str | tuple[str, ...]:
+    """Why a spec is not done: of one that may not be written, every rule that it breaks."""
+    forbidden = end.goal.result is Result.FAILED and broken.get(end.goal.spec.destination)
+    return tuple(forbidden) if forbidden else end.cause
 
 
 def summary_line(account: Account) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mmgraph.report.words import Style, number, paint, paragraph, safe
+from mmgraph.report.words import LONG_LIMIT, Style, number, paint, paragraph, safe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 50
 """Violations that are told one by one, unless all are asked for."""
-_LENGTH: Final = 1000
-"""Characters of one violation: a destination and two digests can have 700."""
 _TEXT: Final = {"type": "string"}
 
 
@@ -23,7 +21,7 @@ def violation_lines(violations: Sequence[Violation], *, limit: int | None = LIMI
 
     ``limit``: so many, and how many more there are. Nothing where there are no violations.
     """
-    lines = [safe(str(each), _LENGTH) for each in violations[:limit]]
+    lines = [safe(str(each), LONG_LIMIT) for each in violations[:limit]]
     if len(lines) < len(violations):
         lines.append(_rest(len(violations) - len(lines), len(violations)))
     return lines
@@ -55,7 +53,7 @@ def violation_block(
         if each.destination != last:
             yield f"  {mark} {each.destination}"
         last = each.destination
-        yield from paragraph(safe(each.cause, _LENGTH), width, 6)
+        yield from paragraph(safe(each.cause, LONG_LIMIT), width, 6)
     if limit is not None and len(violations) > limit:
         yield f"  {mark} {_rest(len(violations) - limit, len(violations))}"
 

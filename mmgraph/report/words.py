@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 TEXT_LIMIT: Final = 400
 """Characters of one piece of foreign text."""
+LONG_LIMIT: Final = 1000
+"""Characters of a broken rule: a destination and two digests can have 700."""
 
 # What str.isprintable lets pass and a terminal shows as nothing: joiners, fillers, variation selectors.
 _INVISIBLE: Final = re.compile(
@@ -153,17 +155,22 @@ def folded(line: str, width: int | None) -> list[str]:
 
 
 def spec_causes(
-    specs: Iterable[tuple[str, str, str]], mark: str, width: int, limit: int | None = None
+    specs: Iterable[tuple[str, str, str | tuple[str, ...]]], mark: str, width: int, limit: int | None = None
 ) -> Iterator[str]:
-    """Specs (source, destination, cause) under their causes; one cause often stops many. ``limit``: so many of each."""
-    causes: dict[str, list[str]] = {}
+    """Specs (source, destination, cause) under their causes; one cause often stops many. ``limit``: so many of each.
+
+    Of several causes each is told by itself, and as a whole.
+    """
+    causes: dict[str | tuple[str, ...], list[str]] = {}
     for source, destination, cause in specs:
         causes.setdefault(cause, []).append(f"  {mark} {source} -> {destination}")
     for cause, lines in causes.items():
         yield from lines[:limit]
         if limit is not None and len(lines) > limit:
             yield f"  {mark} and {len(lines) - limit} more"
-        yield from paragraph(safe(cause) or "no cause was given", width, 6)
+        told = [safe(cause)] if isinstance(cause, str) else [safe(each, LONG_LIMIT) for each in cause]
+        for text in told:
+            yield from paragraph(text or "no cause was given", width, 6)
 
 
 class Style(Enum):
