@@ -41,9 +41,9 @@ def test_a_digest_cut_to_six_digits(plan: str, capsys: pytest.CaptureFixture[str
 
 
 def test_a_spec_that_failed(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its cause is the answer, without its controls."""
+    """Its cause is the answer, without its controls, and the exit code that of plan, graph and diff."""
     code = main(["explain", "gone:1", plan])
-    assert (0, True) == (code, r"failed: no such \x1b[31mtag" in capsys.readouterr().out)
+    assert (1, True) == (code, r"failed: no such \x1b[31mtag" in capsys.readouterr().out)
 
 
 def test_json_has_an_entry_for_each_node(plan: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +51,7 @@ def test_json_has_an_entry_for_each_node(plan: str, capsys: pytest.CaptureFixtur
     code = main(["explain", "*:*", plan, "--format", "json"])
     document = json.loads(capsys.readouterr().out)
     found = [entry.get("id", entry["spec"]["dst"]) for entry in document["explanations"]]
-    assert (0, "*:*", ["tag dst.example/tool:2", "dst.example/gone:1"]) == (code, document["name"], found)
+    assert (1, "*:*", ["tag dst.example/tool:2", "dst.example/gone:1"]) == (code, document["name"], found)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ async def test_what_a_rule_forbids_is_not_called_unknown(tmp_path: Path) -> None
         done = await command.run("explain", "app:1")
     head, action, evidence = done.out.splitlines()[:3]
     assert (
-        0,
+        1,
         f"tag {made.destination.address}/app:1",
         "  action:    forbidden: it would move, and a rule of mmgraph.toml says no",
         "  evidence:  Its source was read and its destination looked at",
@@ -138,11 +138,14 @@ def test_a_saved_tag_that_a_rule_forbids_says_what_it_would_be_otherwise(
 ) -> None:
     """The plan has what would be done without the rule, and that is not what is done."""
     Path("mmgraph.toml").write_text('[[rule]]\nonly-registries = ["other.example"]\n')
-    main(["explain", "tool:2", plan])
-    assert [
-        "  action:    forbidden: it would be written to another registry, and a rule of mmgraph.toml says no",
-        "  otherwise: create: the tag is new",
-    ] == capsys.readouterr().out.splitlines()[1:3]
+    code = main(["explain", "tool:2", plan])
+    assert (
+        1,
+        [
+            "  action:    forbidden: it would be written to another registry, and a rule of mmgraph.toml says no",
+            "  otherwise: create: the tag is new",
+        ],
+    ) == (code, capsys.readouterr().out.splitlines()[1:3])
 
 
 def test_a_saved_plan_says_which_it_is(plan: str, capsys: pytest.CaptureFixture[str]) -> None:

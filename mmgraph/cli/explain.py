@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from mmgraph.cli import DONE
+from mmgraph.cli import DONE, FAILED
 from mmgraph.cli.offline import Offline, check_offline
 from mmgraph.cli.options import ALL, LOOK, NETWORK, Look, Network, Selection, SpecsOrPlan
 
@@ -32,7 +32,7 @@ def explain(
     network: Network = NETWORK,
     look: Look = LOOK,
 ) -> int:
-    """Explain what a plan, made now or saved, does about what ``name`` means."""
+    """Explain what a plan, made now or saved, does about what ``name`` means; 1 where that is not to be done."""
     from mmgraph.cli.inputs import load
     from mmgraph.cli.interrupt import Interrupts, run
     from mmgraph.cli.output import say
@@ -57,7 +57,8 @@ def explain(
             verb = "is" if len(left) == 1 else "are"
             count = number(len(left), "spec" if left == failed else "other spec")
             say(f"{count} of the set cannot be planned, and {verb} not counted here")
-        return DONE
+        bad = any(g.result is Result.FAILED or made.broken_by(g) for g in made.goals if g.spec in told)
+        return FAILED if bad else DONE
 
     return run(work)
 
