@@ -59,7 +59,6 @@ bench-peers: ## build crane and regsync for `make bench`; needs Go
 	GOBIN="$(CURDIR)/$(PEERS)" go install $(CRANE)
 	GOBIN="$(CURDIR)/$(PEERS)" go install $(REGSYNC)
 
-clean: ## remove what these targets made
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo
-	rm -rf mirror upstream tour.json amd64.json second.json second.plan demo.log progress.log graph.svg
-	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## remove what these targets made, and no files of yours
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo
+	find mmgraph tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
