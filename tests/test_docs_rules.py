@@ -32,6 +32,17 @@ def test_the_table_has_every_key() -> None:
     assert sorted(KEYS) == sorted(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE))
 
 
+def test_no_example_has_two_stars() -> None:
+    """One stands for slashes too, so two would only make a reader ask what the other is for."""
+    globs = [rule.patterns for block in blocks("toml") for rule in parse(tomllib.loads(block)).rules]
+    assert [] == [glob for each in globs for glob in each if "**" in glob]
+
+
+def test_the_scope_that_holds_unless_another_is_said_is_named() -> None:
+    """As the parser has it, that is the image."""
+    assert (False, True) == (parse({}).whole_set, 'The scope is `"image"` unless' in TEXT)
+
+
 def test_every_demand_is_in_the_examples() -> None:
     """So that each can be copied."""
     tables = [table for block in blocks("toml") for table in tomllib.loads(block).get("rule", [])]

@@ -158,7 +158,7 @@ class _Table:
         value = self._table["for"]
         patterns = [value] if isinstance(value, str) else value
         if not isinstance(patterns, list) or not all(isinstance(each, str) for each in patterns):
-            raise self._wrong('for is a glob over destinations, such as "registry.example/**", or an array')
+            raise self._wrong('for is a glob over destinations, such as "registry.example/*", or an array')
         if not patterns or not all(patterns):
             raise self._wrong("for is empty, and means no destination: leave it out to mean all")
         return tuple(patterns)
