@@ -57,14 +57,16 @@ class Selection:
             metavar="GLOB",
             negative="",
             show_default=False,
-            help="Only the destinations that a name, its end after a / or a glob fits: 'registry.example/team/*',"
-            " app:v1. Repeatable.",
+            help="Of specs, only the destinations that a name, its end after a / or a glob fits:"
+            " 'registry.example/team/*', app:v1. Repeatable. A saved plan stays whole.",
         ),
     ] = ()
     require_platforms: Annotated[
         bool,
         Parameter(
-            negative="", show_default=False, help="Fail a spec whose source lacks a platform it lists."
+            negative="",
+            show_default=False,
+            help="Fail a spec whose source lacks a platform it lists. For specs; a saved plan has decided that.",
         ),
     ] = False
 

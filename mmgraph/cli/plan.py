@@ -21,14 +21,18 @@ _Out = Annotated[
 ]
 _Missing = Annotated[
     Path | None,
-    Parameter(metavar="FILE", help="Write the repositories that must be created first, one a line."),
+    Parameter(
+        metavar="FILE",
+        help="Write the repositories that must be created first, one a line: of those that are not there, the ones at"
+        " registries with create-repository in mmgraph.toml, or that are known to create none by themselves (ECR).",
+    ),
 ]
 _Top = Annotated[
     int | None,
     Parameter(
         metavar="N",
         validator=Number(gte=1),
-        help="Instead of all tags, list the N that cost most, and the N blobs of which most bytes are sent.",
+        help="In text, instead of all tags: list the N that cost most, and the N blobs of which most bytes are sent.",
     ),
 ]
 
