@@ -28,7 +28,7 @@ def test_the_dearest_are_listed_and_nothing_else(plan: str, capsys: pytest.Captu
     """Above the bill of the whole plan."""
     code = main(["plan", plan, "--top", "1"])
     lines = capsys.readouterr().out.splitlines()
-    first = lines.index("  30 B  40 B  dst.example/a:2")
+    first = lines.index("   30 B   40 B  dst.example/a:2")
     assert (0, "  and 2 more tags") == (code, lines[first + 1])
     assert "Plan: 3 to copy" == lines[-1][:15]
 

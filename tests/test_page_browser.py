@@ -523,6 +523,29 @@ def test_what_the_specs_would_cost_is_called_as_in_the_text(browser: Browser) ->
     assert "one by one" == browser.text(".entry.naive dt")
 
 
+def test_the_parts_of_the_bill_add_up(browser: Browser, small: Plan) -> None:
+    """Rounded one by one, they would be 99 % of the example."""
+    sums = []
+    for plan in (example(), small):
+        browser.open(plan)
+        parts = (
+            browser.text(f".entry.{name} small") for name in ("present", "mounted", "shared", "uploaded")
+        )
+        sums.append(sum(int(part.removesuffix("%")) for part in parts))
+    assert [100, 100] == sums
+
+
+def test_what_the_columns_mean_can_be_read(browser: Browser) -> None:
+    """As text in sight and not only where the mouse rests; no column is called as a part of the bill is."""
+    browser.open(example())
+    headings = [each.text for each in browser.driver.find_elements(By.CSS_SELECTOR, ".tags thead th")]
+    assert (["Moves", "Alone", "Common"], True, True) == (
+        headings[2:],
+        browser.element("#columns").is_displayed(),
+        "Moves can add up to more than is uploaded" in browser.text("#columns"),
+    )
+
+
 def test_the_map_lets_what_is_below_it_be_seen(browser: Browser) -> None:
     """Until it is pointed at."""
     browser.open(example())

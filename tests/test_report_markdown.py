@@ -74,8 +74,28 @@ def test_folds_are_closed() -> None:
     assert text.count("<details>") == text.count("</details>")
 
 
+def test_what_its_numbers_mean_is_said(plan: Plan) -> None:
+    """Above the table, and that they do not add up to what is sent."""
+    lines = plan_markdown(plan).splitlines()
+    above = lines[lines.index("| | tag | digest | moves | alone |") - 2]
+    assert (True, True) == (
+        above.startswith("moves: bytes"),
+        "can add up to more than is sent. alone: " in above,
+    )
+
+
+def test_what_moves_most_comes_first_also_where_none_of_it_is_alone() -> None:
+    """Two tags of a large image share all its bytes, and are larger changes than a small one of its own."""
+    small, large = manifest("c1", "l1"), manifest("c2", "l2", size=1000)
+    bench = Bench(small, large)
+    for tag, root in (("small", small), ("large", large), ("latest", large)):
+        bench.want(f"a:{tag}", f"a:{tag}", root)
+    rows = [line for line in plan_markdown(bench.plan()).splitlines() if line.startswith("| + |")]
+    assert ["a:large", "a:latest", "a:small"] == [re.findall(r"dst\.example/(\S+?)`", row)[0] for row in rows]
+
+
 def test_large_changes_come_first() -> None:
-    """The change that moves most bytes alone is the first row, whatever its place in the set."""
+    """The change that moves most bytes is the first row, whatever its place in the set."""
     small, large = manifest("c1", "l1"), manifest("c2", "l2", size=1000)
     bench = Bench(small, large)
     bench.want("a:small", "a:small", small)

@@ -32,6 +32,14 @@ def test_hostile_text_stays_text() -> None:
     assert [] == [line for line in text.splitlines() if not line.isprintable()]
 
 
+def test_columns_have_names_and_these_are_explained() -> None:
+    """What a name means, and that what is shared counts at each tag, stands above the columns."""
+    plan = example()
+    lines = plan_text(plan, width=10_000, ranking=rank(plan, 3)).splitlines()
+    place = lines.index("     alone     moves  tag")
+    assert ("can add up to more than is sent.", True) == (lines[place - 1][-32:], "      sent  blob" in lines)
+
+
 def test_where_nothing_moves_that_is_said() -> None:
     """Above the bill of it."""
     plan = example(unchanged=True)

@@ -35,6 +35,10 @@ _SIGNS: Final = {
     Result.FAILED: "!",
 }
 _HEAD: Final = "| | tag | digest | moves | alone |\n|---|---|---|---:|---:|\n"
+_COLUMNS: Final = (
+    "moves: bytes that are sent for a tag; what several tags need counts at each of them, so that the column can add up"
+    " to more than is sent. alone: bytes of these that would not be sent without the tag. Sorted by moves."
+)
 _FAILED_HEAD: Final = "| | tag | cause |\n|---|---|---|\n"
 
 
@@ -53,7 +57,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
     failed = [goal for goal in plan.goals if goal.result is Result.FAILED]
     costs = Costs(plan)
     by_cost = sorted(
-        range(len(plan.goals)), key=lambda place: (-costs.alone[place], -costs.moved[place], place)
+        range(len(plan.goals)), key=lambda place: (-costs.moved[place], -costs.alone[place], place)
     )
     changed = [place for place in by_cost if plan.goals[place].changes]
     writer = Writer(limit)
@@ -78,7 +82,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), limit: int = LIMIT) 
         return _row(plan.goals[place], costs.moved[place], costs.alone[place])
 
     if changed:
-        writer.add("\n")
+        writer.add(f"\n{_COLUMNS}\n\n")
         writer.rows(_HEAD, [row(place) for place in changed[:_OPEN_ROWS]])
     if len(changed) > _OPEN_ROWS:
         title = f"{number(len(changed) - _OPEN_ROWS, 'more change')}, the largest first"

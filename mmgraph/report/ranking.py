@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from mmgraph.plan import Goal
     from mmgraph.ranking import Ranking
 
+_MEANING = (
+    "alone: bytes that would not move without the tag. moves: bytes that move for it; what several tags need counts at"
+    " each, so that the column can add up to more than is sent."
+)
 _SHOWN = 3
 """Specs that are named for one blob."""
 
@@ -22,15 +26,15 @@ def ranking_blocks(ranking: Ranking, *, colour: bool, width: int) -> Iterator[li
     if not ranking.tags:
         yield ["No bytes move."]
         return
-    yield list(_tags(ranking, colour))
+    yield list(_tags(ranking, colour, width))
     yield list(_blobs(ranking, colour, width))
 
 
-def _tags(ranking: Ranking, colour: bool) -> Iterator[str]:
-    rows = [(size(tag.alone), size(tag.moved), _name(tag.goal)) for tag in ranking.tags]
-    yield paint(
-        "Tags by the bytes that would not move without them, and that move for them:", Style.STRONG, colour
-    )
+def _tags(ranking: Ranking, colour: bool, width: int) -> Iterator[str]:
+    rows = [("alone", "moves", "tag")]
+    rows += [(size(tag.alone), size(tag.moved), _name(tag.goal)) for tag in ranking.tags]
+    yield paint("Tags by the bytes that move for them alone:", Style.STRONG, colour)
+    yield from paragraph(_MEANING, width, 2)
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     for alone, moved, name in rows:
         yield f"  {alone:>{widths[0]}}  {moved:>{widths[1]}}  {name}"
@@ -41,10 +45,9 @@ def _tags(ranking: Ranking, colour: bool) -> Iterator[str]:
 def _blobs(ranking: Ranking, colour: bool, width: int) -> Iterator[str]:
     if not ranking.blobs:
         return
-    yield paint(
-        "Blobs by the bytes that are sent of them, and the tags that need them:", Style.STRONG, colour
-    )
-    column = max(len(size(blob.moved)) for blob in ranking.blobs)
+    yield paint("Blobs by the bytes that are sent, and the tags that need them:", Style.STRONG, colour)
+    column = max(len("sent"), *(len(size(blob.moved)) for blob in ranking.blobs))
+    yield f"  {'sent':>{column}}  blob"
     for blob in ranking.blobs:
         several = f" to {len(blob.registries)} registries" if len(blob.registries) > 1 else ""
         names = _some([_name(goal) for goal in blob.needed_by])

@@ -7,7 +7,7 @@ const COLUMNS = [
   { key: "name", title: "Tag", hint: "The destination", value: (goal) => `${goal.place}${goal.name}` },
   { key: "moved", title: "Moves", hint: "Bytes of all uploads that the tag needs", value: (goal) => goal.moved, number: true },
   { key: "alone", title: "Alone", hint: "Bytes that would not move if this tag were dropped", value: (goal) => goal.alone, number: true },
-  { key: "shared", title: "Shared", hint: "Bytes that move for this tag and for others as well", value: (goal) => goal.moved - goal.alone, number: true },
+  { key: "shared", title: "Common", hint: "Bytes that move for this tag and for others as well", value: (goal) => goal.moved - goal.alone, number: true },
 ];
 const collator = new Intl.Collator("en", { numeric: true });
 

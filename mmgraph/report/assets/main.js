@@ -254,7 +254,10 @@ function showBill() {
     part.style.flexGrow = bill[name];
     bar.append(part);
   }
-  const entry = (name, hint, key = name) => make("div", { class: `entry ${key}`, title: hint }, make("dt", {}, name), make("dd", {}, size(bill[key]), make("small", {}, bill.naive && key !== "downloaded" && key !== "naive" && key !== "saved" ? ` ${percent(bill[key], bill.naive)} %` : key === "saved" ? ` ${percent(bill.saved, bill.missing)} % of what is missing` : "")));
+  const whole = percents(shares.map(([name]) => bill[name]));
+  const told = Object.fromEntries(shares.map(([name], place) => [name, bill.naive ? ` ${whole[place]} %` : ""]));
+  told.saved = ` ${percent(bill.saved, bill.missing)} % of what is missing`;
+  const entry = (name, hint, key = name) => make("div", { class: `entry ${key}`, title: hint }, make("dt", {}, name), make("dd", {}, size(bill[key]), make("small", {}, told[key] ?? "")));
   byId("bill").append(bar, make("dl", { class: "entries" },
     entry("one by one", "What the specs would cost one by one, into empty places", "naive"),
     entry("present", "The repositories have it already"),
@@ -264,8 +267,8 @@ function showBill() {
     entry("downloaded", "Bytes read from sources, each digest once"),
     entry("saved", "Mounted and shared: what deduplication spares")));
   const counted = (result) => model.goals.filter((goal) => goal.result === result).length;
-  const told = [["create", "to copy"], ["move", "to move"], ...(counted("repair") ? [["repair", "to repair"]] : []), ["unchanged", "unchanged"], ["failed", "failed"]];
-  byId("outcome").append(...told.map(([result, words]) =>
+  const outcomes = [["create", "to copy"], ["move", "to move"], ...(counted("repair") ? [["repair", "to repair"]] : []), ["unchanged", "unchanged"], ["failed", "failed"]];
+  byId("outcome").append(...outcomes.map(([result, words]) =>
     make("span", { class: counted(result) ? result : "zero" }, sign(result), `${grouped(counted(result))} ${words}`)));
 }
 

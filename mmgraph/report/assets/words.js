@@ -33,6 +33,17 @@ function size(count) {
 
 function percent(part, whole) { return whole ? Math.floor((100 * part) / whole) : 0; }
 
+// Whole percents of numbers that make a whole, which add up to 100: what rounding down leaves goes to the largest rests.
+function percents(parts) {
+  const whole = parts.reduce((sum, part) => sum + part, 0);
+  const found = parts.map((part) => percent(part, whole));
+  const rest = (place) => (100 * parts[place]) / whole - found[place];
+  const order = parts.map((_, place) => place).sort((a, b) => rest(b) - rest(a) || a - b);
+  const left = whole ? 100 - found.reduce((sum, part) => sum + part, 0) : 0;
+  for (const place of order.slice(0, left)) found[place]++;
+  return found;
+}
+
 function grouped(count) { return count.toLocaleString("en").replaceAll(",", "\u202f"); }
 
 function number(count, one, many = `${one}s`) { return `${grouped(count)} ${count === 1 ? one : many}`; }
