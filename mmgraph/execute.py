@@ -395,16 +395,16 @@ class Execution:
         """Let one target's outcome take effect that is no failure."""
         repository, size = work.node.repository, work.step.size
         if outcome.how is How.REFUSED:
-            work.action, work.session = Action.UPLOAD, outcome.session
-            work.attempts = 0
+            work.action, work.session, work.attempts = Action.UPLOAD, outcome.session, 0
             self._surprise(work, f"the mount from {work.mount_from} was not granted: uploading")
             work.mount_from = repository  # a later attempt does not ask for it again
             self._ledger.again(work)
             return
         how = Landing(outcome.how)
         self._efforts.landed(work.node, size, how)
-        if how is Landing.FOUND and work.step.proven_absent:
-            self._not_empty.add(repository)
+        if how is Landing.FOUND:
+            self._book.surprise(work.node, "it was there already")
+            self._not_empty.update({repository} if work.step.proven_absent else ())
         self._report(Landed(repository, work.digest, size, how))
         self._ledger.done(work)
 

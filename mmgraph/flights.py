@@ -91,5 +91,5 @@ class Once(Generic[K, T]):
                 done.set()
         result, failure = outcome
         if failure is not None:
-            raise failure
+            raise failure.with_traceback(None)  # each who is told would make it longer
         return result  # type: ignore[return-value]

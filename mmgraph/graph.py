@@ -10,6 +10,7 @@ import heapq
 import importlib
 import sys
 import threading
+from contextlib import suppress
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -62,7 +63,12 @@ def prepare(*, now: bool = False) -> None:
     if now:
         importlib.import_module("networkx")
     elif "networkx" not in sys.modules:
-        threading.Thread(target=importlib.import_module, args=("networkx",)).start()
+        threading.Thread(target=_import).start()
+
+
+def _import() -> None:
+    with suppress(Exception):  # the first edge fails by it again, and says so
+        importlib.import_module("networkx")
 
 
 class Graph:

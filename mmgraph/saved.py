@@ -456,9 +456,7 @@ class _Reader:
                 raise SpecError(f"{quote(saved.name)} is not a tag")
             node = Node(saved.kind, repository, reference.tag)
         else:
-            digest = Digest.parse(saved.name)
-            self._digests[digest] = digest
-            node = Node(saved.kind, repository, digest)
+            node = Node(saved.kind, repository, self._digests[saved.name])
         if node in self._steps:
             raise SpecError(f"{node} is there twice")
         self._nodes.append(node)

@@ -117,7 +117,7 @@ class Soundness:
             Action.CREATE: not named,
             Action.MOVE: named and step.old != step.target,
             Action.REPAIR: step.old == step.target and broken,
-            Action.UNCHANGED: step.old == step.target,
+            Action.UNCHANGED: step.old == step.target and not broken,
         }
         if not expected[step.action]:
             raise SpecError(f"{step.action} does not fit what the tag names and shall name")

@@ -121,15 +121,14 @@ async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], width
 
 
 async def both(aside: Coroutine[Any, Any, T], work: Awaitable[S]) -> tuple[T, S]:
-    """Await both at once, with a task for ``aside`` alone; where one fails the other is cancelled.
+    """Await both at once, with a task for ``aside`` alone; where ``work`` fails ``aside`` is cancelled.
 
-    ``asyncio.gather`` would make two tasks, and leave the other one running.
+    What ``aside`` raises is raised when ``work`` is over. ``asyncio.gather`` makes two tasks, and leaves one running.
     """
     task = asyncio.ensure_future(aside)
     try:
         done = await work
         return await task, done
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

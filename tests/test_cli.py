@@ -484,3 +484,18 @@ def test_output_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
             check=False,
         )
     assert (1, "mmgraph: standard output: No space left on device\n") == (done.returncode, done.stderr)
+
+
+def test_a_result_that_is_cut_is_no_success(command: Command) -> None:
+    """Without Python's own buffer, as container images like to have it, a file that takes no more is heard of too."""
+    script = f"trap '' XFSZ; ulimit -f 4; exec {sys.executable} -m mmgraph schema plan >result"
+    environment = {**command.environment, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        ["bash", "-c", script],
+        cwd=command.directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (1, "mmgraph: standard output: File too large\n") == (run.returncode, run.stderr)

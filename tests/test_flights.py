@@ -170,3 +170,18 @@ async def test_once_is_once_for_whoever_comes_when_it_ends() -> None:
         await asyncio.sleep(0)
     await asyncio.gather(*tasks)
     assert [1] == calls
+
+
+async def test_a_failure_that_is_kept_does_not_grow() -> None:
+    """Each who is told of it hears of his own call, and not of all the others'."""
+    once: Once[str, int] = Once()
+
+    async def fail() -> int:
+        raise KeyError
+
+    lengths = []
+    for _ in range(3):
+        with pytest.raises(KeyError) as caught:
+            await once.get("key", fail)
+        lengths.append(len(caught.traceback))
+    assert lengths[1] == lengths[2]

@@ -1,7 +1,9 @@
 """The graph: orders, reachability, cycles. Small graphs are drawn in the docstrings; edges run from left to right."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -124,3 +126,26 @@ print(alone, "".join(node.name for node in graph), "".join(node.name for node in
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "('zyx', 3, True, False) zyx yxz\n" == run.stdout
+
+
+def test_a_library_that_cannot_be_imported_is_told_of_once(tmp_path: Path) -> None:
+    """By the first edge, and not by the thread that was to import it beforehand."""
+    (tmp_path / "networkx").mkdir()
+    (tmp_path / "networkx" / "__init__.py").write_text("raise ImportError('broken')")
+    script = """
+from mmgraph.graph import Edge, Graph, Kind, Node, prepare
+from mmgraph.names import Registry, Repository
+prepare()
+nodes = [Node(Kind.BLOB, Repository(Registry("r"), "a"), name) for name in "ab"]
+graph = Graph()
+for node in nodes:
+    graph.add(node)
+try:
+    graph.join(*nodes, Edge.NEED)
+except ImportError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ("broken\n", "") == (run.stdout, run.stderr)

@@ -180,6 +180,20 @@ def test_a_tag_that_lacks_parts_can_be_saved() -> None:
     assert same(plan, read(write(plan, TOOL)))
 
 
+def test_a_repair_is_not_called_unchanged() -> None:
+    """Who reviews a plan may read nothing but that word, and apply would do nothing and be content."""
+    image = manifest("config", "layer")
+    bench = Bench(image)
+    bench.want("a:1", "a:1", image, now=image)
+    saved = json.loads(write(bench.plan(), TOOL))
+    for each in (*saved["nodes"], *saved["specs"]):
+        for key in ("action", "result"):
+            if each.get(key) == "repair":
+                each[key] = "unchanged"
+    with pytest.raises(SpecError, match="unchanged does not fit"):
+        read(msgspec.json.encode(saved))
+
+
 def test_nodes_may_stand_in_any_order() -> None:
     """A plan is no less sound where what needs a node stands before it."""
     saved = json.loads(write(simple(), TOOL))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mmgraph.errors import NetworkError
 from mmgraph.names import Registry, Repository
+from mmgraph.registry.gate import Allowance
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
+from tests.support.listener import Listener
 from tests.support.proxy import RecordingProxy
 from tests.support.raw import Raw, Request, answer
 from tests.test_client import digest_of
@@ -17,6 +21,8 @@ from tests.test_connection import at, client, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pytest
 
     from mmgraph.registry.client import Client
     from tests.support.clock import ManualClock
@@ -102,6 +108,74 @@ async def test_what_cannot_be_opened_is_no_news(clock: ManualClock) -> None:
         len(errors),
         all(issubclass(each, NetworkError) for each in errors if each),
     )
+
+
+async def test_a_name_that_cannot_be_asked_for_is_no_news(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A label of 64 characters fails as each request's own failure, and nobody finds an exception lying about."""
+    nobody = Registry(f"{'a' * 64}.example")
+    async with client(clock, plain_http=[nobody]) as asking:
+        tasks = look(asking, Repository(nobody, "team/app"), 1 + WAITING)
+        while not all(task.done() for task in tasks):
+            await clock.advance(1)
+        failed = sum(task.exception() is not None for task in tasks)
+    gc.collect()
+    assert (1 + WAITING, []) == (failed, caplog.messages)
+
+
+async def test_none_where_requests_are_paced(clock: ManualClock) -> None:
+    """Who lets a registry have a request a second does not open all connections at once."""
+    slow = Slow()
+    async with Raw(slow) as server:
+        registry = Registry(server.address)
+        async with plain(server, clock, allowances={registry: Allowance(per_second=1)}) as asking:
+            tasks = look(asking, at(server), 1 + WAITING)
+            await slow.asked.wait()
+            await clock.advance(0.5)
+            meanwhile = server.connections
+            slow.go.set()
+            while not all(task.done() for task in tasks):
+                await clock.advance(1)
+    assert 1 == meanwhile
+
+
+class Grumpy(Listener):
+    """A registry that tells connections on which nothing is asked 408, as HAProxy does, and leaves them open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.told = 0
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            try:
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 0.05)
+            except TimeoutError:
+                writer.write(answer(408))
+                self.told += 1
+                await reader.read()
+            else:
+                await self.go.wait()
+                while True:
+                    writer.write(FOUND)
+                    await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
+async def test_what_was_said_before_anything_was_asked_is_no_answer(clock: ManualClock) -> None:
+    """A connection on which the registry has spoken unasked is dropped, and no request is sent again for it."""
+    async with Grumpy() as server:
+        registry = Registry(server.address)
+        async with client(clock, plain_http=[registry]) as asking:
+            tasks = look(asking, Repository(registry, "team/app"), 1 + WAITING)
+            await until(lambda: server.told == WAITING)
+            await asyncio.sleep(0.01)  # until it has come here: nothing tells
+            server.go.set()
+            await asyncio.gather(*tasks)
+            again = sum(asking.retries.values())
+    assert 0 == again
 
 
 async def test_none_through_a_proxy(clock: ManualClock) -> None:

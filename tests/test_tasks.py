@@ -1,11 +1,12 @@
 """Doing many things at once: never too many, and nothing left behind."""
 
 import asyncio
+import gc
 
 import pytest
 
 from mmgraph.clock import SystemClock
-from mmgraph.tasks import Ahead, each
+from mmgraph.tasks import Ahead, both, each
 from tests.support.clock import ManualClock
 
 
@@ -137,3 +138,51 @@ async def test_closing_cancels_what_is_left() -> None:
     await asyncio.sleep(0)
     await ahead.close()
     assert [0, 1] == sorted(ended)
+
+
+async def test_both_gives_what_both_came_to() -> None:
+    """The results stand in the order of the arguments, whichever was ready first."""
+
+    async def slow() -> str:
+        await asyncio.sleep(0)
+        return "slow"
+
+    async def quick() -> int:
+        return 1
+
+    assert ("slow", 1) == await both(slow(), quick())
+
+
+async def test_both_leaves_nothing_behind_where_the_work_fails() -> None:
+    """What runs aside is cancelled, and the work's own error is raised."""
+    ended = list[str]()
+
+    async def aside() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("aside")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await both(aside(), fail())
+    assert ["aside"] == ended
+
+
+async def test_both_hears_of_two_failures(caplog: pytest.LogCaptureFixture) -> None:
+    """Where both fail the work's error is raised, and nobody finds the other one lying about."""
+
+    async def fail(error: Exception) -> None:
+        raise error
+
+    async def later() -> None:
+        await asyncio.sleep(0)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await both(fail(ValueError()), later())
+    gc.collect()
+    assert [] == caplog.messages

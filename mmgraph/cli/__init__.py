@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     _occupy()
     _raise_limit()
+    _buffer()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone
@@ -86,6 +87,17 @@ def _occupy() -> None:
         if getattr(sys, name) is None:
             number = os.open(os.devnull, access)
             setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+
+
+def _buffer() -> None:
+    """Put a buffer before standard output where PYTHONUNBUFFERED has taken it away, as in many container images.
+
+    A raw file writes a part, and nobody hears of the rest: not of a disk that is full, nor of a signal in between.
+    """
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and isinstance(raw := stream.buffer, io.RawIOBase):
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), stream.encoding, line_buffering=True)
+        stream.detach()  # else it would close the file when it goes
 
 
 def _raise_limit() -> None:

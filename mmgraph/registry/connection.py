@@ -257,9 +257,8 @@ class Connections:
         """Let the first request to a registry go alone: it learns TLS and the challenge for all that wait."""
         while endpoint.scout is not None:
             endpoint.waiting += 1
-            if (
-                endpoint.decided
-            ):  # what waits is connected meanwhile: a round trip saved, with TLS two or three
+            # What waits is connected meanwhile: a round trip saved, with TLS two or three.
+            if endpoint.decided and not self._gate.paces(endpoint.registry):
                 self._sessions.prepare(endpoint.registry, endpoint.place, 1 + endpoint.waiting)
             await endpoint.scout.wait()
         if endpoint.scouted:

@@ -209,6 +209,10 @@ class Gate:
                 )
             await self._wait(limit, classes)
 
+    def paces(self, registry: Registry) -> bool:
+        """Whether the user allows so many requests a second there."""
+        return self._limit(registry).interval > 0
+
     async def paced(self, registry: Registry) -> None:
         """Return when the next request may leave, by the requests a second that the user allows there."""
         limit = self._limits.get(registry) or self._limit(registry)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from yarl import URL
 
-from mmgraph.errors import MmgraphError
 from mmgraph.registry import wire
 from mmgraph.registry.addresses import kind_unresolved, permitted
 from mmgraph.registry.lean import aiohttp
@@ -88,6 +87,11 @@ class _Connector(aiohttp.TCPConnector):
     ) -> aiohttp.connector.Connection:
         """Return a connection, kept or new."""
         connection = await super().connect(req, traces, timeout)
+        while connection.protocol is not None and connection.protocol.should_close:
+            # Somebody spoke on it before he was asked: HAProxy tells a connection that stays idle 408, and what lies
+            # there would pass for the answer to what is asked next.
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
         dial = _DIAL.get()
         if dial is not None:
             dial.there()
@@ -211,7 +215,7 @@ class Sessions:
         _DIAL.set(None)
         url = URL(f"{place}/", encoded=True)
         loop = asyncio.get_running_loop()
-        with suppress(aiohttp.ClientError, OSError, MmgraphError):
+        with suppress(Exception):
             context = self._routes.tls.context(place, registry) if place.scheme == "https" else True
             await connector.spare(aiohttp.ClientRequest("GET", url, loop=loop, ssl=context))
 
