@@ -162,3 +162,15 @@ async def test_what_is_wrong_is_told_by_what_helps(status: int, fault: Fault) ->
         rigged.fault(1, Rule(Refuse(status), Operation.GET_BLOB, name=str(digest("layer"))))
         found = await verdict(rigged, Level.READ)
         assert [fault] == [finding.fault for finding in found.findings]
+
+
+async def test_a_manifest_of_other_bytes_is_spoiled_too() -> None:
+    """The finding says that its registry must remove it, as of a blob."""
+    async with rig() as rigged:
+        image = manifest(*NAMES)
+        for server in (0, 1):
+            await lay(rigged, server, "1", image)
+        rigged.fault(1, Rule(Flip(3), Operation.GET_MANIFEST))
+        found = await verdict(rigged, Level.READ)
+        [finding] = found.findings
+        assert (Fault.SPOILED, True) == (finding.fault, "the registry must remove it" in finding.cause)
