@@ -189,21 +189,20 @@ def _many(result: Result, findings: Findings) -> Iterator[Row]:
             yield at_most(work, cost.wall / bare, times, "× the bare loop on fleet A", detail=detail)
         else:
             yield Row(work, f"at most {times} × the bare loop on fleet A", f"{cost.wall:.2f} s", None)
-        milliseconds, limit, beside = cost.cpu * 1000, 0.4, ""
+        milliseconds, asked, limit, beside = cost.cpu * 1000, _asked(cost), 0.4, ""
         if name == "warm":
             limit, beside = 0.25, " beside start-up"
-            if not findings.startup:
+            if each.start is None:
                 yield Row("fleet M warm: cpu", "at most 0.25 ms a request", "start-up was not measured", None)
                 continue
-            milliseconds -= 1000 * median(
-                [cpu for _, cpu in findings.startup["mmgraph plan of an empty set"]]
-            )
+            milliseconds -= each.start.cpu * 1000
+            asked -= _asked(each.start)
         yield at_most(
             f"fleet M {name}: cpu{beside}",
-            milliseconds / _asked(cost),
+            milliseconds / asked,
             limit,
             "ms a request",
-            detail=f"{milliseconds / 1000:.2f} s, {_asked(cost)} requests",
+            detail=f"{milliseconds / 1000:.2f} s, {asked} requests",
         )
 
 

@@ -73,6 +73,8 @@ class Round(msgspec.Struct, frozen=True):
     """Cpu seconds of the relays that made the link, cold and warm together."""
     beside: dict[str, list[Cost]] = {}
     """By tool: warm runs of this one and of others in turns, at the destination that this one has filled."""
+    start: Cost | None = None
+    """A warm run of one tag alone: what start-up takes, with all that a run needs to have imported."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -221,7 +223,7 @@ def one(
     With ``rivals``, it and they are then run warm in turns, at the same destination.
     """
     home = Path(tempfile.mkdtemp(prefix=f"{tool.name}-", dir=work))
-    relays, beside = len(relayed), dict[str, list[Cost]]()
+    relays, beside, start = len(relayed), dict[str, list[Cost]](), None
     try:
         with (
             Distribution(binary=binary) as destination,
@@ -235,11 +237,15 @@ def one(
             warm = None
             if tool.mirrors:
                 warm = measure(command, home, source, destination)
+                if tool.name == "mmgraph":
+                    first = home / "first.json"
+                    first.write_text((home / "specs.json").read_text().partition("\n")[0])
+                    start = measure([*command[:-1], str(first)], home, source, destination)
                 for each in [tool, *rivals] * TURNS if rivals else []:
                     cost = measure(each.command(job), home, source, destination)
                     beside.setdefault(each.name, []).append(cost)
                 prove(fleet, destination, blobs_only=False)
-        return Round(tool.name, number, cold, warm, sum(relayed[relays:]), beside)
+        return Round(tool.name, number, cold, warm, sum(relayed[relays:]), beside, start)
     finally:
         shutil.rmtree(home)
 
