@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from mmgraph.errors import MmgraphError
+from mmgraph.errors import MmgraphError, NetworkError
 from mmgraph.names import Registry, Repository
 from mmgraph.registry.blame import other_bytes, sentence
 from mmgraph.registry.credentials import Credentials
+from mmgraph.registry.retries import give_up
 from mmgraph.server import Flip, Rule
 from mmgraph.store import Operation
 from tests.support.making import content, manifest
@@ -133,8 +134,23 @@ async def test_a_registry_that_cannot_be_reached(registry: str, plain: bool, exp
     assert (True, True) == (registry in str(caught.value), expected in str(caught.value)), str(caught.value)
 
 
-async def test_what_helps_stands_at_the_end() -> None:
-    """Where nobody listens it is said how often that was tried, and then what to check."""
+@pytest.mark.parametrize(
+    ("what", "advice"),
+    [
+        ("nothing listens there", ": check host and port"),
+        ("no TLS is spoken there (WRONG)", "; if the registry has none, say so with --plain-http"),
+        ("Broken pipe", ""),
+    ],
+)
+def test_what_helps_stands_at_the_end(what: str, advice: str) -> None:
+    """First how often it was tried."""
+    error = NetworkError(f"{what}{advice}")
+    give_up(error, 5)
+    assert f"{what}, after 5 tries{advice}" == str(error)
+
+
+async def test_nobody_listens() -> None:
+    """It is said how often that was tried, and then what to check."""
     place = Registry("127.0.0.1:1")
     async with client(plain_http=[place]) as wire:
         with pytest.raises(MmgraphError) as caught:

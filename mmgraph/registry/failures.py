@@ -49,8 +49,10 @@ class SilenceError(NetworkError):
     """A connection, and no answer in time."""
 
 
-ADVICE: Final = ": check host and port"
-"""What helps where nothing listens; it stays at the end where more is said of what failed."""
+_CHECK: Final = ": check host and port"
+_PLAIN: Final = "; if the registry has none, say so with --plain-http"
+ADVICE: Final = (_CHECK, _PLAIN)
+"""What helps; it stays at the end where more is said of what failed."""
 
 
 def shown(method: str, url: str) -> str:
@@ -111,9 +113,7 @@ def failed(method: str, url: str, error: BaseException) -> MmgraphError:
         return LimitedError(f"{where}: the certificate does not fit: {_misfit(error.certificate_error)}")
     if isinstance(error, aiohttp.ClientConnectorSSLError):
         reason = wire.escape(getattr(error.os_error, "reason", None) or str(error.os_error))
-        return NoConnectionError(
-            f"{where}: no TLS is spoken there ({reason}); if the registry has none, say so with --plain-http"
-        )
+        return NoConnectionError(f"{where}: no TLS is spoken there ({reason}){_PLAIN}")
     if isinstance(error, OSError) and _CLIENT_CERTIFICATE.search(str(error)):
         return LimitedError(
             f"{where}: it wants another client certificate than it was shown, or any at all; certs.d holds them as"
@@ -150,7 +150,7 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     of_all = re.findall(r"\[Errno ([0-9]+)\]", str(error.os_error))
     numbers = [error.os_error.errno] if error.os_error.errno else [int(each) for each in of_all]
     if errno.ECONNREFUSED in numbers:
-        return f"nothing listens there{ADVICE}"
+        return f"nothing listens there{_CHECK}"
     return os.strerror(numbers[0]) if numbers else error.os_error.strerror or type(error).__name__
 
 

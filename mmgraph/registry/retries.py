@@ -443,8 +443,8 @@ def give_up(error: NetworkError, tries: int) -> None:
 
 def _tried(error: NetworkError, tries: int) -> str:
     """What failed, after how many tries, and only then what helps."""
-    what = str(error).removesuffix(ADVICE)
-    return f"{what}, after {tries} tries{str(error)[len(what) :]}"
+    advice = next(filter(str(error).endswith, ADVICE), "")
+    return f"{str(error).removesuffix(advice)}, after {tries} tries{advice}"
 
 
 def _like(error: RegistryError, words: str) -> RegistryError:
