@@ -95,7 +95,7 @@ ROWS: Final = (
         for format_ in ("text", "json")
     ),
     *(
-        Row(f"verify {level}", (("--debug", "verify", *COMMON, f"--level={level}"),), "b:1")
+        Row(f"verify {level}", (("--debug", "verify", *COMMON, f"--level={level}"),), "needed by :1")
         for level in ("head", "read", "full")
     ),
     *(

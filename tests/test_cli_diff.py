@@ -129,7 +129,7 @@ def test_who_breaks_rules_is_compared_with_a_notice(
         (["-", "-"], "standard input (-) is named twice, and can be read once"),
         (["old.plan"], "diff needs two plans or sets of specs: OLD NEW"),
         (["old.plan", "new.plan", "x"], "x"),
-        (["old.plan", "new.plan", "--only", "a:1"], "a saved plan is carried out as it is: give --only"),
+        (["old.plan", "new.plan", "--only", "a:1"], "a saved plan is taken as it is: give --only"),
     ],
 )
 def test_what_cannot_be_compared_exits_1(

@@ -39,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     _occupy()
     _raise_limit()
-    _buffer()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII alone
@@ -68,6 +67,7 @@ def program() -> NoReturn:
 
     At once: to take apart a graph of millions of nodes object by object would take seconds, and serve nobody.
     """
+    _buffer()
     code = main()
     with suppress(OSError, ValueError):  # nobody reads it, or it is closed
         sys.stderr.flush()
