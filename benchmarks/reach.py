@@ -111,15 +111,15 @@ def _asked(cost: Cost) -> int:
     return sum(cost.source.values()) + sum(cost.destination.values())
 
 
-def _busy(share: float) -> str:
-    return f"the machine {share:.0%} busy"
+def _busy(costs: list[Cost]) -> str:
+    return f"the machine {median([cost.busy for cost in costs]):.0%} busy"
 
 
 def _link(result: Result) -> Iterator[Row]:
     own = link_seconds(result)
     walls = {name: median([each.cold.wall for each in _of(result, name)]) for name in ("mmgraph", "bare")}
-    busy = median([each.cold.busy for each in _of(result, "mmgraph")])
-    detail = f"{walls['mmgraph']:.1f} s; the bare loop {walls['bare'] / own:.2f}; {_busy(busy)}"
+    busy = _busy([each.cold for each in _of(result, "mmgraph")])
+    detail = f"{walls['mmgraph']:.1f} s; the bare loop {walls['bare'] / own:.2f}; {busy}"
     yield at_most(
         "fleet W through the link, cold", walls["mmgraph"] / own, 1.2, "× the link's time", detail=detail
     )
@@ -141,8 +141,8 @@ def _loopback(result: Result) -> Iterator[Row]:
     work = "fleet A on loopback, cold:"
     walls = _ratios(result, "mmgraph", "bare", lambda cost: cost.wall)
     cpus = _ratios(result, "mmgraph", "bare", lambda cost: cost.cpu)
-    busy = median([one.cold.busy for one in _of(result, "mmgraph")])
-    each = f"{', '.join(f'{ratio:.2f}' for ratio in walls)}; {_busy(busy)}"
+    busy = _busy([one.cold for one in _of(result, "mmgraph")])
+    each = f"{', '.join(f'{ratio:.2f}' for ratio in walls)}; {busy}"
     yield at_most(f"{work} wall", median(walls), 1.1, "× the bare loop", detail=each)
     yield at_most(
         f"{work} cpu", median(cpus), 1.5, "× the bare loop", detail=", ".join(f"{r:.2f}" for r in cpus)
@@ -185,7 +185,7 @@ def _many(result: Result, findings: Findings) -> Iterator[Row]:
             measured = f"{cost.wall:.2f} s, magic-mirror {theirs.wall:.2f} s"
             yield Row(work, "at most magic-mirror's wall", measured, cost.wall <= theirs.wall)
         elif bare is not None:
-            detail = f"{cost.wall:.2f} s; {_busy(cost.busy)}"
+            detail = f"{cost.wall:.2f} s; {_busy([cost])}"
             yield at_most(work, cost.wall / bare, times, "× the bare loop on fleet A", detail=detail)
         else:
             yield Row(work, f"at most {times} × the bare loop on fleet A", f"{cost.wall:.2f} s", None)

@@ -6,12 +6,12 @@ name is read and kept once.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import msgspec
 
 from mmgraph.errors import ContentError
+from mmgraph.flights import Turns
 from mmgraph.names import Digest, Digests, Platform
 from mmgraph.oci import DEPTH_LIMIT, TREE_LIMIT, Descriptor, Document, Index, parse
 from mmgraph.specs import CopySpec
@@ -88,7 +88,7 @@ class Documents(Mapping[Digest, Document]):
         self._cache = cache
         self._documents: dict[Digest, Document] = {}
         self._digests = Digests()
-        self._flights: dict[Digest, asyncio.Event] = {}
+        self._turns: Turns[Digest] = Turns()
 
     def __getitem__(self, digest: Digest) -> Document:
         return self._documents[digest]
@@ -121,15 +121,12 @@ class Documents(Mapping[Digest, Document]):
     async def load(self, digest: Digest, fetch: Fetch) -> Document:
         """Return the document from the pool, the cache, or else by ``fetch``."""
         while (document := self.cached(digest)) is None:
-            flight = self._flights.get(digest)
-            if flight is not None:
-                await flight.wait()
+            if not await self._turns.begin(digest):
                 continue
-            self._flights[digest] = asyncio.Event()
             try:
                 return self.read(digest, await fetch(digest))
             finally:
-                self._flights.pop(digest).set()
+                self._turns.end(digest)
         return document
 
     async def load_closure(self, root: Digest, fetch: Fetch) -> None:

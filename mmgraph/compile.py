@@ -189,7 +189,7 @@ class Compiler:
     async def _whole(self) -> Plan:
         """Read all that must be read, and then plan it in the order of the specs."""
         if not self._exact and not self._changed():
-            return self._entered_all()
+            return self._enter_all()
         prepare()
         await each(self._changed() if not self._exact else self._readable(), self._read, _WIDTH)
         for image in self._changed():
@@ -205,9 +205,9 @@ class Compiler:
         await each(self._silent_repositories(), self._observer.ask_repository, _WIDTH)
         if self._exact:
             await self._ask(self._open())
-        return self._entered_all()
+        return self._enter_all()
 
-    def _entered_all(self) -> Plan:
+    def _enter_all(self) -> Plan:
         for spec in self._specs:
             self._enter(spec)
         return self.finish()

@@ -64,6 +64,29 @@ class Flights(Generic[K, T]):
             del self._flights[key]
 
 
+class Turns(Generic[K]):
+    """Who is at work on what: one at a time by key, without a task of its own. Keeps no results."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[K, asyncio.Event] = {}
+
+    async def begin(self, key: K) -> bool:
+        """Return True where it is the caller's turn, until ``end``; False once whoever had it has come to an end.
+
+        Then it is to be looked at again what has come of it: where that one was cancelled, the next one takes over.
+        """
+        done = self._under_way.get(key)
+        if done is not None:
+            await done.wait()
+            return False
+        self._under_way[key] = asyncio.Event()
+        return True
+
+    def end(self, key: K) -> None:
+        """The caller's turn is over, whatever came of it."""
+        self._under_way.pop(key).set()
+
+
 class Once(Generic[K, T]):
     """Work by key, each key's once in all: what it came to is kept for who asks later, a failure too.
 
@@ -72,23 +95,19 @@ class Once(Generic[K, T]):
 
     def __init__(self) -> None:
         self._outcomes: dict[K, tuple[T, None] | tuple[None, Exception]] = {}
-        self._under_way: dict[K, asyncio.Event] = {}
+        self._turns: Turns[K] = Turns()
 
     async def get(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return or raise what ``work`` came to."""
         while (outcome := self._outcomes.get(key)) is None:
-            done = self._under_way.get(key)
-            if done is not None:
-                await done.wait()
+            if not await self._turns.begin(key):
                 continue
-            done = self._under_way[key] = asyncio.Event()
             try:
                 self._outcomes[key] = await work(), None
             except Exception as error:
                 self._outcomes[key] = None, error
             finally:
-                del self._under_way[key]
-                done.set()
+                self._turns.end(key)
         result, failure = outcome
         if failure is not None:
             raise failure.with_traceback(None)  # each who is told would make it longer

@@ -143,17 +143,19 @@ def _print(found: "Difference", plans: "Sequence[Plan]", form: str, look: Look) 
         from mmgraph.report.difference_json import difference_json
 
         emit(difference_json(found, *(plan.offline for plan in plans)).decode())
-    elif form == "markdown":
+        return
+    notes = _notes(plans)
+    if form == "markdown":
         from mmgraph.report.difference_markdown import difference_markdown
 
-        emit(difference_markdown(found, notes=_notes(plans)))
+        emit(difference_markdown(found, notes=notes))
     else:
         if form == "github":
             from mmgraph.cli.formats import summarize
             from mmgraph.report.difference_markdown import difference_markdown
 
-            summarize(difference_markdown(found, notes=_notes(plans)), os.environ)
+            summarize(difference_markdown(found, notes=notes), os.environ)
         from mmgraph.report.difference import difference_text
 
         colour, fold = wants_colour(sys.stdout, look.color), sys.stdout.isatty()
-        emit(difference_text(found, colour=colour, width=width(), fold=fold, notes=_notes(plans)))
+        emit(difference_text(found, colour=colour, width=width(), fold=fold, notes=notes))

@@ -419,9 +419,8 @@ class Connections:
                 response = await self._sessions.request(
                     registry, method, url, headers, body, dial, place=place, own=own, errand=errand
                 )
-            if (
-                own and response.status < 400
-            ):  # from when it was on its way: connecting says nothing of being busy
+            if own and response.status < 400:
+                # From when it was on its way: connecting says nothing of being busy.
                 self._gate.answered(registry, operation, self._clock.now() - sent)
             if record is not None:
                 self._records[response] = record
