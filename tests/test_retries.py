@@ -352,6 +352,47 @@ async def test_a_transfer_is_sent_back(clock: ManualClock) -> None:
         )
 
 
+async def test_a_mount_that_is_always_told_to_wait(clock: ManualClock) -> None:
+    """A mount is asked for three times in all the turns of its transfer; then the blob is uploaded."""
+
+    async def no_mounts(request: Request) -> bytes:
+        if "mount=" in request.target:
+            return answer(429, retry_after="60")
+        return answer(202, location="/v2/team/app/blobs/uploads/1")
+
+    async with Raw(no_mounts) as server, client(clock, server) as wire:
+        turns: list[object] = []
+        with clock.autojump():
+            for _ in range(4):
+                try:
+                    turns.append(await wire.start(at(server), X, at(server, "team/base")))
+                except PausedError as error:
+                    turns.append(error.status)
+                    await clock.sleep(wire.paused(Registry(server.address)))
+        mounts = sum("mount=" in target for target in server.seen)
+    told = [turn if turn == 429 else isinstance(turn, Upload) for turn in turns]
+    assert (3, [429, 429, 429, True]) == (mounts, told)
+
+
+async def test_one_kind_that_is_always_told_to_wait(clock: ManualClock) -> None:
+    """Where other requests of the same go are answered, the registry was worth waiting for, and is not given up."""
+
+    async def picky(request: Request) -> bytes:
+        if "v1" in request.target:
+            return answer(429, retry_after="40")
+        await clock.sleep(1)  # the answer to what left with it, and comes when the next pause has begun
+        return OK
+
+    async with Raw(picky) as server, client(clock, server, max_wait=60) as wire:
+
+        async def one_by_one(tag: str) -> list[MmgraphError]:
+            return [error for _ in range(5) for error in await errors_of(wire.resolve(at(server), tag))]
+
+        with clock.autojump():
+            refused, errors = await asyncio.gather(one_by_one("v1"), one_by_one("v2"))
+    assert (5, []) == (len(refused), errors)
+
+
 async def test_a_back_off_holds_no_slot(clock: ManualClock) -> None:
     """While one request waits to be repeated, another uses the only slot."""
     first = script(answer(500), OK)

@@ -11,6 +11,7 @@ for its life.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -22,7 +23,7 @@ from mmgraph.registry.bodies import Answer, Download
 from mmgraph.registry.chunks import Chunks
 from mmgraph.registry.connection import Call, Connections
 from mmgraph.registry.gate import Gate, PausedError, Ticket
-from mmgraph.registry.policy import MAX_WAIT
+from mmgraph.registry.policy import MAX_WAIT, Verdict
 from mmgraph.registry.proxies import Proxies
 from mmgraph.registry.puts import Puts
 from mmgraph.registry.refusals import (
@@ -41,7 +42,6 @@ from mmgraph.store import Operation, RawManifest, Resolved, Traffic, Upload
 from mmgraph.tasks import each
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from mmgraph.clock import Clock
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from mmgraph.registry.trace import Heard
 
 _MOUNT_TRIES: Final = 3
+"""How often a mount is asked for of a registry that says to wait, in all the runs of the queue."""
 _MOUNTABLE: Final = "sha256"
 """What may be asked for by a mount. distribution 2.8 answers 201 to a mount by another algorithm, writes a link to what
 it does not have, and so loses the blob, also one that was there: such a one is looked for by HEAD, and uploaded."""
@@ -100,6 +101,8 @@ class Client:
         self.repositories = repositories or Repositories({}, {}, clock, warn)
         self._warn = warn
         self._unclosed: list[Upload] = []
+        self._mounts: Counter[tuple[Repository, Digest]] = Counter()
+        """How often the answer to a mount was to wait."""
         self._clock = clock
         self._gate = Gate(clock, jobs, max_wait=max_wait, allowances=allowances)
         self._wire = Connections(
@@ -357,7 +360,7 @@ class Client:
             if await self._holds(repository, digest, None, held=True):
                 return None
             mount_from = None
-        if mount_from is not None:
+        if mount_from is not None and self._mounts[repository, digest] < _MOUNT_TRIES:
             try:
                 answer = await self._mount(Operation.POST_UPLOAD, repository, digest, mount_from)
             except PausedError:
@@ -426,10 +429,15 @@ class Client:
     ) -> Answer:
         path = wire.mount_path(repository, digest, mount_from)
         call = Call(operation, repository, path, wire.push_scopes(repository, mount_from))
-        # There is another way, so that not even overload is waited out for long.
-        return await self._wire.ask(
-            call, lambda answer: wire.mount_refused(answer.status) or answer.tries >= _MOUNT_TRIES, held=True
-        )
+
+        def final(answer: Answer) -> bool:
+            if answer.verdict not in (Verdict.AGAIN, Verdict.WAIT) or wire.mount_refused(answer.status):
+                return True
+            # There is another way, so that not even overload is waited out for long; who waits long comes back anew.
+            self._mounts[repository, digest] += 1
+            return self._mounts[repository, digest] >= _MOUNT_TRIES
+
+        return await self._wire.ask(call, final, held=True)
 
     async def _open(self, repository: Repository) -> Upload:
         path, scopes = wire.upload_path(repository), wire.push_scopes(repository)

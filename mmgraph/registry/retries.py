@@ -305,8 +305,9 @@ class Retries:
             return
         if began >= told.until:
             told.waited = 0.0
-        elif who == Operation.TOKEN and began >= told.before:
-            # Of several that asked at once one has a token, and another was told to wait before that was heard of.
+        elif began >= told.before:
+            # Of several that asked at once one got what it asked for, and another was told to wait before that was
+            # heard of.
             told.waited = min(told.waited, told.until - told.began)
 
     def _pause_all(
