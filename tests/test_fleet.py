@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http.client
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -228,7 +229,7 @@ def test_the_access_log_counts_what_was_asked(start_registry: StartRegistry) -> 
 
 
 def test_a_line_of_the_access_log_is_parsed_whole() -> None:
-    """A mount's line gives its repository, its digest, where it mounts from, status, size and agent."""
+    """A mount's line gives its repository, its digest, where it mounts from, status, size, agent and time."""
     target = "/v2/team/app/blobs/uploads/?mount=sha256:ab&from=team%2Fbase"
     line = (
         f'127.0.0.1 - - [24/Nov/2026:08:16:09 +0000] "POST {target} HTTP/1.1" 202 7 "" "a \\"quoted\\" agent"'
@@ -243,6 +244,7 @@ def test_a_line_of_the_access_log_is_parsed_whole() -> None:
         7,
         "team/base",
         'a \\"quoted\\" agent',
+        datetime(2026, 11, 24, 8, 16, 9, tzinfo=UTC).timestamp(),
     )
     assert expected == parse(line)
 

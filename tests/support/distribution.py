@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -68,6 +69,8 @@ class Request(msgspec.Struct, frozen=True):
     size: int
     mount_from: str = ""
     agent: str = ""
+    at: float = 0.0
+    """When it came, in whole seconds since the epoch."""
 
 
 def parse(line: str) -> Request:
@@ -77,19 +80,20 @@ def parse(line: str) -> Request:
         raise ValueError(f"not a line of an access log: {line!r}")
     method, target = match["method"], match["target"]
     status, size, agent = int(match["status"]), int(match["size"]), match["agent"]
+    at = datetime.strptime(match["time"], "%d/%b/%Y:%H:%M:%S %z").timestamp()
     url = urlsplit(target)
     if url.path in {"/v2/", "/v2"}:
         ping = Operation.PING if method == "GET" else None
-        return Request(method, target, ping, "", "", status, size, agent=agent)
+        return Request(method, target, ping, "", "", status, size, agent=agent, at=at)
     path = _PATH.fullmatch(unquote(url.path))
     if path is None:
-        return Request(method, target, None, "", "", status, size, agent=agent)
+        return Request(method, target, None, "", "", status, size, agent=agent, at=at)
     noun = next(noun for noun in ("manifests", "tags", "uploads", "blobs") if path[noun])
     query = parse_qs(url.query)
     name = path["manifest"] or path["blob"] or path["upload"] or query.get("mount", [""])[0]
     operation = _OPERATIONS.get((method, noun))
     mount_from = query.get("from", [""])[0]
-    return Request(method, target, operation, path["repository"], name, status, size, mount_from, agent)
+    return Request(method, target, operation, path["repository"], name, status, size, mount_from, agent, at)
 
 
 def count(requests: list[Request]) -> dict[Operation, int]:
