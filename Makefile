@@ -12,6 +12,7 @@ BENCH ?=
 # The versions that the tables of docs/performance.md name.
 CRANE := github.com/google/go-containerregistry/cmd/crane@v0.22.1
 REGSYNC := github.com/regclient/regclient/cmd/regsync@v0.11.7
+DISTRIBUTION := github.com/distribution/distribution/v3/cmd/registry@v3.1.2
 
 .PHONY: help setup check test docs demo bench bench-fleet bench-memory bench-scale bench-peers clean
 
@@ -54,10 +55,12 @@ bench-memory: setup ## mmgraph's peak memory by blob size and by nodes
 bench-scale: setup ## the plan of 100,000 images, without a network: seconds and memory
 	$(BIN)/python -m benchmarks.scale
 
-bench-peers: ## build crane and regsync for `make bench`; needs Go
+bench-peers: ## build the registry that `make bench` is meant for, crane and regsync; needs Go
 	mkdir -p $(PEERS)
 	GOBIN="$(CURDIR)/$(PEERS)" go install $(CRANE)
 	GOBIN="$(CURDIR)/$(PEERS)" go install $(REGSYNC)
+	GOBIN="$(CURDIR)/$(PEERS)" go install $(DISTRIBUTION)
+	mv $(PEERS)/registry $(PEERS)/distribution-3
 
 clean: ## remove what these targets made, and no files of yours
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis demo
