@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from benchmarks import flow, startup
+from benchmarks import flow, registry, startup
 from benchmarks.fleet import SHAPES, Fleet
 from benchmarks.reach import Findings, Secure, Three, details, publish, rows, table
 from benchmarks.run import RESULTS, ROOT, Link, machine, measure, prove, run, say
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAGE: Final = ROOT / "docs" / "performance.md"
-REGISTRY: Final = "docker-registry"
 LINK: Final = Link(40, 400)
 SEED: Final = 1
 
@@ -41,29 +40,31 @@ def _tools(*names: str) -> list[str]:
     return [name for name in names if TOOLS[name].present()]
 
 
-def _fleet(name: str, rounds: int, once: list[str], rivals: list[str], link: Link | None = None) -> object:
+def _fleet(
+    name: str, rounds: int, binary: str, once: list[str], rivals: list[str], link: Link | None = None
+) -> object:
     own = [TOOLS["bare"], TOOLS["mmgraph"]] if name != "M" else [TOOLS["mmgraph"]]
     return run(
         name,
         SEED,
         rounds,
         own,
-        REGISTRY,
+        binary,
         link,
         once=[TOOLS[each] for each in once],
         rivals=[TOOLS[each] for each in rivals],
     )
 
 
-def three(shape: str) -> Three:
+def three(shape: str, binary: str) -> Three:
     """Mirror a fleet to three registries in one run of mmgraph, and prove all three."""
     work = Path(tempfile.mkdtemp(prefix="mmgraph-three-", dir=roomy_directory()))
     try:
         fleet = Fleet(SHAPES[shape], SEED, work / "blobs")
         fleet.write_distribution_storage(work / "source")
         with ExitStack() as registries:
-            source = registries.enter_context(Distribution(work / "source", binary=REGISTRY))
-            places = [registries.enter_context(Distribution(binary=REGISTRY)) for _ in range(3)]
+            source = registries.enter_context(Distribution(work / "source", binary=binary))
+            places = [registries.enter_context(Distribution(binary=binary)) for _ in range(3)]
             specs = work / "specs.json"
             specs.write_text("".join(fleet.specs(source.address, place.address) for place in places))
             command = [sys.executable, "-m", "mmgraph", "apply", str(specs)]
@@ -75,7 +76,7 @@ def three(shape: str) -> Three:
         shutil.rmtree(work)
 
 
-def secure(shape: str) -> Secure:
+def secure(shape: str, binary: str) -> Secure:
     """Mirror a fleet between two registries that speak TLS, and prove it."""
     work = Path(tempfile.mkdtemp(prefix="mmgraph-secure-", dir=roomy_directory()))
     try:
@@ -85,8 +86,8 @@ def secure(shape: str) -> Secure:
         certificate, key = authority.files(work, "127.0.0.1")
         tls = {"http": {"tls": {"certificate": str(certificate), "key": str(key)}}}
         with (
-            Distribution(work / "source", binary=REGISTRY, settings=tls) as source,
-            Distribution(binary=REGISTRY, settings=tls) as destination,
+            Distribution(work / "source", binary=binary, settings=tls) as source,
+            Distribution(binary=binary, settings=tls) as destination,
         ):
             specs = work / "specs.json"
             specs.write_text(fleet.specs(source.address, destination.address))
@@ -108,8 +109,8 @@ def _alone(module: str, *arguments: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def parts(findings: Findings) -> dict[str, Callable[[], object]]:
-    """Return what there is to measure, by name; each part notes what it finds."""
+def parts(findings: Findings, binary: str) -> dict[str, Callable[[], object]]:
+    """Return what there is to measure, by name; each part notes what it finds. ``binary`` is the registry's."""
 
     def note(name: str, work: Callable[[], object]) -> Callable[[], object]:
         return lambda: setattr(findings, name, work())
@@ -121,11 +122,11 @@ def parts(findings: Findings) -> dict[str, Callable[[], object]]:
         "scale": note("scale", lambda: [_alone("scale", "--one", str(n)) for n in (10_000, 100_000)]),
         "plans": note("plans", lambda: {n: _alone("plans", str(n)) for n in (2_000, 10_000)}),
         "memory": note("flow", flow.measure),
-        "fleet A": note("loopback", lambda: _fleet("A", 3, peers, [])),
-        "fleet W": note("link", lambda: _fleet("W", 2, quick, quick, LINK)),
-        "fleet M": note("many", lambda: _fleet("M", 1, _tools("magic-mirror"), [])),
-        "three registries": note("three", lambda: three("A")),
-        "TLS": note("secure", lambda: secure("A")),
+        "fleet A": note("loopback", lambda: _fleet("A", 3, binary, peers, [])),
+        "fleet W": note("link", lambda: _fleet("W", 2, binary, quick, quick, LINK)),
+        "fleet M": note("many", lambda: _fleet("M", 1, binary, _tools("magic-mirror"), [])),
+        "three registries": note("three", lambda: three("A", binary)),
+        "TLS": note("secure", lambda: secure("A", binary)),
     }
 
 
@@ -133,13 +134,18 @@ def _shown(findings: Findings) -> str:
     """Return all tables, the one of what is reached first."""
     where = findings.machine
     results = [each for each in (findings.loopback, findings.link, findings.many) if each is not None]
-    versions = {name: told for result in results for name, told in result.versions.items()}
+    versions = {"registry": findings.registry}
+    for result in results:
+        versions.update(result.versions)
     machine_and_day = (
         f"{findings.date}; {where['cores']} cores ({where['cpu']}), {where['system']}, Python {where['python']},"
         f" load before {where['load_before']}; {sum(findings.seconds.values()):.0f} s for all."
     )
     told = "; ".join(f"{name}: {told}" for name, told in versions.items())
-    parts = [f"{machine_and_day}\n{told}; seed {SEED}.", table(rows(findings))]
+    parts = [
+        f"{machine_and_day}\n{told}; seed {SEED}. {registry.remark(findings.registry)}".rstrip(),
+        table(rows(findings)),
+    ]
     for result in results:
         link = result.link
         way = f"a link of {link.round_trip:g} ms and {link.rate:g} Mbit/s" if link else "loopback"
@@ -154,14 +160,16 @@ def main(arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.everything", description=main.__doc__)
     parser.add_argument("--only", nargs="*", metavar="PART", help="of the parts; else all, in their order")
+    parser.add_argument("--registry", default=registry.default(), help="registry of distribution, 2.8 or 3")
     parser.add_argument("--no-save", action="store_true", help="write neither JSON nor the page")
     options = parser.parse_args(arguments)
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%MZ")
-    findings = Findings(date=now, machine=machine())
-    todo = parts(findings)
+    findings = Findings(date=now, machine=machine(), registry=registry.version(options.registry))
+    todo = parts(findings, options.registry)
     chosen = todo if options.only is None else options.only
     if unknown := [name for name in chosen if name not in todo]:
         parser.error(f"no part: {', '.join(unknown)}; there are {', '.join(todo)}")
+    say(f"registry at both ends: {findings.registry}. {registry.remark(findings.registry)}".rstrip())
     for name in chosen:
         say(f"== {name}")
         began = time.monotonic()

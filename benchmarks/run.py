@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from benchmarks import registry
 from benchmarks.fleet import SHAPES, Fleet
 from benchmarks.tools import TOOLS, Job, Tool, version
 from mmgraph.store import Operation
@@ -39,6 +40,8 @@ RESULTS: Final = ROOT / "benchmarks" / "results"
 LIMIT_SECONDS: Final = 400
 TURNS: Final = 5
 """How often tools are run beside each other with nothing left to do."""
+LOOK_AGE_SECONDS: Final = 30
+"""A tag whose last look is older is looked at again before it is written (docs/design.md)."""
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -53,6 +56,13 @@ class Cost(msgspec.Struct, frozen=True):
     """Bytes of blobs that the source sent."""
     busy: float = 0.0
     """How much of all cores was in use meanwhile, by the registries and all else too: at 1 nothing can be faster."""
+    again: int = 0
+    """Looks at a tag of the destination that had been looked at before: see ``looked_again``."""
+    source_cpu: float = 0.0
+    """Cpu seconds of the source's registry, and so on."""
+    destination_cpu: float = 0.0
+    relays_cpu: float = 0.0
+    """Of the relays that made the link, both together."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -69,8 +79,6 @@ class Round(msgspec.Struct, frozen=True):
     number: int
     cold: Cost
     warm: Cost | None
-    relays: float = 0.0
-    """Cpu seconds of the relays that made the link, cold and warm together."""
     beside: dict[str, list[Cost]] = {}
     """By tool: warm runs of this one and of others in turns, at the destination that this one has filled."""
     start: Cost | None = None
@@ -135,6 +143,30 @@ def _requests(requests: list[Request]) -> dict[str, int]:
     return dict(counts)
 
 
+def looked_again(requests: Sequence[Request]) -> int:
+    """Return how many looks at a tag were made because the one before had grown old, as the access log tells.
+
+    A tag that was last looked at more than 30 seconds ago is read again before it is written (docs/design.md). A look
+    that comes sooner after the one before is not that, whatever it is, and is counted as any other request.
+    """
+    last: dict[tuple[str, str], float] = {}
+    again = 0
+    for each in requests:
+        if each.operation is not Operation.HEAD_MANIFEST or ":" in each.name:  # a digest is no tag
+            continue
+        tag = each.repository, each.name
+        # The log has whole seconds, cut off: what is more than 30 apart is never less than 30 apart there.
+        again += each.at - last.get(tag, each.at) >= LOOK_AGE_SECONDS
+        last[tag] = each.at
+    return again
+
+
+def _used(pids: Sequence[int]) -> float:
+    """Return the cpu seconds that processes have used up to now, in user and in kernel mode (proc(5), stat)."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+
+
 def _cores() -> tuple[int, int]:
     """Return how long all cores have been idle since the machine started, and how long all in all, in ticks."""
     ticks = [int(each) for each in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -145,13 +177,18 @@ def measure(command: list[str], home: Path, source: Distribution, destination: D
     """Run a tool and return what it cost, by its own use and by the registries' logs."""
     source.forget()
     destination.forget()
+    processes = [source.pid], [destination.pid], relaying
+    before = [_used(each) for each in processes]
     idle, total = _cores()
     wall, cpu, rss = call(command, home)
     idle, total = (after - before for after, before in zip(_cores(), (idle, total), strict=True))
-    asked = source.requests()
+    used = [_used(each) - earlier for each, earlier in zip(processes, before, strict=True)]
+    asked, sent = source.requests(), destination.requests()
     read = sum(request.size for request in asked if request.operation is Operation.GET_BLOB)
     busy = 1 - idle / max(total, 1)
-    return Cost(wall, cpu, rss, _requests(asked), _requests(destination.requests()), read, round(busy, 3))
+    return Cost(
+        wall, cpu, rss, _requests(asked), _requests(sent), read, round(busy, 3), looked_again(sent), *used
+    )
 
 
 def prove(fleet: Fleet, destination: Distribution, *, blobs_only: bool) -> None:
@@ -188,8 +225,8 @@ def relay() -> Path:
     return binary
 
 
-relayed: list[float] = []
-"""Cpu seconds of each relay that has ended."""
+relaying: list[int] = []
+"""Process ids of the relays that run."""
 
 
 @contextmanager
@@ -201,11 +238,12 @@ def linked(registry: Distribution, link: Link | None) -> Iterator[str]:
     command = [str(relay()), "--round-trip", str(link.round_trip), "--rate", str(link.rate), registry.address]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        relaying.append(process.pid)
         try:
             yield process.stdout.readline().strip()
         finally:
+            relaying.remove(process.pid)
             process.terminate()
-            relayed.append(float(process.stdout.readline()))
 
 
 def one(
@@ -223,7 +261,7 @@ def one(
     With ``rivals``, it and they are then run warm in turns, at the same destination.
     """
     home = Path(tempfile.mkdtemp(prefix=f"{tool.name}-", dir=work))
-    relays, beside, start = len(relayed), dict[str, list[Cost]](), None
+    beside, start = dict[str, list[Cost]](), None
     try:
         with (
             Distribution(binary=binary) as destination,
@@ -245,7 +283,7 @@ def one(
                     cost = measure(each.command(job), home, source, destination)
                     beside.setdefault(each.name, []).append(cost)
                 prove(fleet, destination, blobs_only=False)
-        return Round(tool.name, number, cold, warm, sum(relayed[relays:]), beside, start)
+        return Round(tool.name, number, cold, warm, beside, start)
     finally:
         shutil.rmtree(home)
 
@@ -371,7 +409,6 @@ def run(
         shutil.rmtree(work)
     if not done:
         raise RuntimeError(f"nothing came to its end: {failed[0]}")
-    registry = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
     everyone = [*tools, *once]
     order = [tool.name for tool in everyone]
     return Result(
@@ -382,7 +419,7 @@ def run(
         truth=msgspec.to_builtins(fleet.truth()),
         machine=where,
         versions={
-            "registry": " ".join(registry.split()[1:]),
+            "registry": registry.version(binary),
             **{tool.name: version(tool) for tool in (*everyone, *rivals)},
         },
         failed=failed,
@@ -399,7 +436,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--tools", help=f"of {' '.join(TOOLS)}, joined by commas; else all that are installed"
     )
-    parser.add_argument("--registry", default="docker-registry", help="registry of distribution, 2.8 or 3")
+    parser.add_argument("--registry", default=registry.default(), help="registry of distribution, 2.8 or 3")
     parser.add_argument("--link", metavar="MS,MBIT", help="a link in front of each registry, such as 40,400")
     parser.add_argument(
         "--no-save", action="store_true", help=f"write nothing to {RESULTS.relative_to(ROOT)}"
@@ -411,8 +448,11 @@ def main(arguments: list[str]) -> None:
         parser.error(f"not installed: {' '.join(unknown)}")
     tools = [TOOLS[name] for name in names]
     link = Link(*map(float, options.link.split(","))) if options.link else None
+    told = registry.version(options.registry)
+    about = f"Registry at both ends: {told}. {registry.remark(told)}".strip()
+    say(about)
     result = run(options.fleet, options.seed, options.rounds, tools, options.registry, link)
-    print(table(result))
+    print(f"{table(result)}\n\n{about}")
     if not options.no_save:
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{result.date}-{result.fleet}.json"

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks.flow import Flow, lay_out
@@ -21,13 +22,21 @@ from benchmarks.reach import (
     publish,
     rows,
     table,
+    taken,
 )
-from benchmarks.run import Cost, Link, Result, Round
+from benchmarks.run import Cost, Link, Result, Round, looked_again
+from tests.support.distribution import parse
 
 
 def cost(wall: float, cpu: float = 1.0, destination: dict[str, int] | None = None, read: int = 100) -> Cost:
     """A run as the registries and the kernel count it."""
     return Cost(wall, cpu, 50.0, {"HEAD manifest": 10}, destination or {"PUT blob": 10}, read)
+
+
+def look(repository: str, tag: str, second: int) -> str:
+    """A line of the access log: a HEAD so many seconds after eight o'clock."""
+    time = f"24/Nov/2026:08:{second // 60:02}:{second % 60:02} +0000"
+    return f'127.0.0.1 - - [{time}] "HEAD /v2/{repository}/manifests/{tag} HTTP/1.1" 404 0 "" "x"'
 
 
 def result(fleet: str, rounds: list[Round], link: Link | None = None) -> Result:
@@ -74,6 +83,51 @@ def test_pings_tokens_and_the_probe_are_apart_from_the_fewest_requests() -> None
     assert over_the_fewest(cost(1.0, destination=sent), {"PUT blob": 10}) == 1.1
 
 
+@pytest.mark.parametrize(("again", "expected"), [(300, 0), (329, 0), (330, 1)])
+def test_a_look_counts_as_made_again_once_the_one_before_is_old(again: int, expected: int) -> None:
+    """A second look at a tag sooner than after 30 seconds is none that the design asks for."""
+    looks = [parse(look("app", "v1", second)) for second in (300, again)]
+    assert expected == looked_again(looks)
+
+
+def test_only_looks_at_one_tag_are_compared() -> None:
+    """Another tag, another repository's, a digest and a write are no look at the tag again."""
+    old = [look("app", "v1", 0), look("app", "sha256:ab", 0)]
+    new = [look("app", "v2", 99), look("other", "v1", 99), look("app", "sha256:ab", 99)]
+    written = look("app", "v1", 99).replace("HEAD", "PUT")
+    assert looked_again([parse(line) for line in (*old, *new, written)]) == 0
+
+
+def test_each_look_is_compared_with_the_one_before() -> None:
+    """Three looks at one tag, 40 and then 10 seconds apart, are one that was made again for its age."""
+    assert looked_again([parse(look("app", "v1", second)) for second in (0, 40, 50)]) == 1
+
+
+def test_tags_looked_at_again_are_shown_and_not_judged() -> None:
+    """Both figures stand in the row, and the one without them is held to the reach."""
+    once = Cost(1.0, 1.0, 50.0, {}, {"HEAD manifest": 1010}, 100, again=1000)
+    findings = Findings(date="", machine={}, many=result("M", [Round("mmgraph", 0, once, cost(1.0))]))
+    measured = "1.0000× the fewest (101.0000 with 1,000 tags looked at again after 30 s)"
+    expected = Row("destination requests, cold, fleet M", "at most 1.02× the fewest", measured, True)
+    assert expected in rows(findings)
+
+
+def test_who_took_the_cores_is_told_beside_what_there_was() -> None:
+    """Two cores have twice the wall's seconds, and without a link there is no relay to name."""
+    used = Cost(10.0, 5.0, 50.0, {}, {}, 100, source_cpu=1.0, destination_cpu=6.0, relays_cpu=2.0)
+    told = [
+        taken(
+            msgspec.structs.replace(
+                result("W", [Round("mmgraph", 0, used, None)], link), machine={"cores": 2}
+            )
+        )
+        for link in (None, Link(40, 400))
+    ]
+    registries = "Fleet W, cold: the source's registry 1.0 s, the destination's 6.0 s"
+    ends = "mmgraph 5.0 s of the 20.0 core seconds."
+    assert [f"{registries}, {ends}", f"{registries}, the relays 2.0 s, {ends}"] == told
+
+
 def test_walls_are_compared_within_a_round() -> None:
     """A slow round of the bare loop excuses no fast one's: each round has its own ratio, and the median counts."""
     walls = {0: (1.0, 1.05), 1: (10.0, 10.5), 2: (1.0, 2.0)}
@@ -90,7 +144,7 @@ def test_walls_are_compared_within_a_round() -> None:
 def test_warm_walls_are_compared_with_regsync(theirs: float, expected: bool) -> None:
     """Through the link mmgraph may take as long as regsync at the same destination, and no longer."""
     beside = {"mmgraph": [cost(0.5)], "regsync": [cost(theirs)]}
-    rounds = [Round("bare", 0, cost(1.0), None), Round("mmgraph", 0, cost(1.0), cost(9.0), 0.0, beside)]
+    rounds = [Round("bare", 0, cost(1.0), None), Round("mmgraph", 0, cost(1.0), cost(9.0), beside)]
     findings = Findings(date="", machine={}, link=result("W", rounds, Link(40, 400)))
     assert verdicts(findings)["the same, warm"] is expected
 

@@ -5,7 +5,7 @@
 //
 //	link --round-trip 40 --rate 400 127.0.0.1:5000
 //
-// prints the address to connect to, and relays until it gets SIGTERM; then it prints its cpu seconds.
+// prints the address to connect to, and relays until it gets SIGTERM.
 package main
 
 import (
@@ -14,9 +14,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -117,16 +115,6 @@ func main() {
 	trip := time.Duration(*roundTrip * float64(time.Millisecond))
 	there := &direction{rate: *rate * 1e6 / 8, delay: trip / 2}
 	back := &direction{rate: *rate * 1e6 / 8, delay: trip / 2}
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
-	go func() {
-		<-end
-		var used syscall.Rusage
-		syscall.Getrusage(syscall.RUSAGE_SELF, &used)
-		seconds := func(t syscall.Timeval) float64 { return float64(t.Sec) + float64(t.Usec)/1e6 }
-		fmt.Printf("%.3f\n", seconds(used.Utime)+seconds(used.Stime))
-		os.Exit(0)
-	}()
 	fmt.Println(listener.Addr())
 	for {
 		client, err := listener.Accept()
