@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 _WIDTH = 256
 """Specs that are read at once; what is under way at a registry is the client's concern."""
 
-_AHEAD = 8
-"""Images that are read at once while others are copied already."""
+_AHEAD = 16
+"""Images that are read at once of a source registry while others are copied already."""
 
 _FEW = 32
 """Unchanged images that are always worth a look for what they hold."""
@@ -87,6 +87,7 @@ class Compiler:
         committed_only: Collection[Registry] = (),
         repository_first: Collection[Registry] = (),
         chunk: Callable[[Registry, int], int] = lambda registry, size: 0,
+        places: Callable[[Registry], int] = lambda registry: _AHEAD,
         rules: Rules = NONE,
         found: Why = Why.ASKED,
     ) -> None:
@@ -102,7 +103,7 @@ class Compiler:
         self._cache = cache
         self._documents = Documents(cache)
         self.evidence = Evidence()
-        self._discovery = Discovery(source, self._documents)
+        self._discovery = Discovery(source, self._documents, places)
         self._observer = Observer(destination, self._documents, self.evidence, clock)
         self._images: dict[CopySpec, Image | Unread] = {}
         self._planner = Planner(self.evidence, self._documents, committed_only, repository_first, chunk)
@@ -131,7 +132,7 @@ class Compiler:
         groups: dict[tuple[Repository, Digest], list[Image]] = {}
         for image in changed:
             groups.setdefault((image.spec.source.repository, image.root), []).append(image)
-        self._ahead = Ahead(groups.values(), self._read_all, _AHEAD, self._clock)
+        self._ahead = Ahead(groups.values(), self._read_all, _AHEAD, self._clock, _source)
         try:
             await self._learn(self._old())
             await self._learn(self._cached())
@@ -461,6 +462,11 @@ class Compiler:
                 self.evidence.hold(question.repository, question.digest, say(self._found))
             elif answers[question] is Presence.ABSENT:
                 self.evidence.lack(question.repository, question.digest)
+
+
+def _source(images: Sequence[Image]) -> Registry:
+    """Where they are read: who waits for one registry does not keep the images of another from being read."""
+    return images[0].spec.source.repository.registry
 
 
 def _cause(spec: CopySpec, error: MmgraphError) -> str:

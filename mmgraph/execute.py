@@ -36,10 +36,11 @@ from mmgraph.graph import Kind, Node
 from mmgraph.meter import Meter
 from mmgraph.plan import Action, Goal, Plan, Result
 from mmgraph.quirks import Quirk
-from mmgraph.ready import Lane, ReadyQueue
+from mmgraph.ready import ReadyQueue, Route
+from mmgraph.sharing import Lateness, sharing
 from mmgraph.tasks import each
 from mmgraph.transfer import How, Outcome, Target, Transfer, run
-from mmgraph.work import Ledger, State, Work, sharing
+from mmgraph.work import Ledger, State, Work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
@@ -57,10 +58,6 @@ _RETRY_BASE, _RETRY_CAP = 0.5, 30.0
 _CLOSING_SECONDS = 10.0
 _CLOSINGS = 16
 """Sessions that are cancelled at a time, at the end."""
-_PATIENCE = 15.0
-"""Seconds of a registry's pauses, in the sum of a run, that others wait for the sake of a GET together: before it has
-begun. After that they wait for ``tee.PATIENCE``, and while slots are held for ``registry.policy.PATIENCE``. Each bounds
-another wait, and none needs to equal this one."""
 _JITTER = random.Random()  # noqa: S311
 
 
@@ -101,8 +98,7 @@ class Execution:
         self._crash: BaseException | None = None
         self._wake = asyncio.Event()
         self._stopping = False
-        self._held_up: dict[tuple[Lane, Registry], tuple[float, float]] = {}
-        """What a registry's pauses came to at the last look, and how long a lane has waited through them in all."""
+        self._lateness = Lateness(transport)
         self._probed: set[Registry] = set()
         self._not_empty: set[Repository] = set()
         """Repositories that were taken to hold nothing, and turned out to hold something."""
@@ -204,7 +200,7 @@ class Execution:
             work.state = State.RUNNING
             self._spawn(self._write(work))
         self._queue_fresh()
-        while any(self._start_from(lane) for lane in self._queue.lanes()):
+        while any(self._start_from(route) for route in self._queue.routes()):
             pass
 
     def _queue_fresh(self) -> None:
@@ -217,28 +213,31 @@ class Execution:
 
     def _push(self, reads: tuple[Registry, ...], works: Sequence[Work]) -> None:
         writes = tuple(sorted(work.registry for work in works))
-        self._queue.push(Lane(reads, writes), works[0].rank, tuple(works))
+        first = works[0]
+        # A mount moves no bytes; where it is refused it comes back as an upload.
+        size = first.step.size if reads else 0
+        self._queue.push(Route(reads, writes), first.rank, tuple(works), size)
 
-    def _start_from(self, lane: Lane) -> bool:
-        """Start the lane's most urgent transfer, if there is room for it."""
-        works = self._queue.head(lane)
+    def _start_from(self, route: Route) -> bool:
+        """Start the route's most urgent transfer, if there is room for it."""
+        works = self._queue.head(route)
         if works is None:
             return False
-        if self._fail_closed(lane, works):
+        if self._fail_closed(route, works):
             return True
         transfer = self._transfer(works)
         if transfer.buffer > self._budget:
-            return len(works) > 1 and transfer.buffer > self._whole_budget and self._part(lane, works)
-        slots = self._transport.take(lane.reads, lane.writes)
+            return len(works) > 1 and transfer.buffer > self._whole_budget and self._part(route, works)
+        slots = self._transport.take(route.reads, route.writes)
         if slots is None:
-            late = self._late(lane, works)
+            late = self._lateness.of(route, works)
             if not late:
                 return False
-            self._queue.pop(lane)  # the others do not wait for those, which get a GET of their own later
-            self._push(lane.reads, late)
-            self._push(lane.reads, [work for work in works if work not in late])
+            self._queue.pop(route)  # the others do not wait for those, which get a GET of their own later
+            self._push(route.reads, late)
+            self._push(route.reads, [work for work in works if work not in late])
             return True
-        self._queue.pop(lane)
+        lane = self._queue.start(route)
         for work in works:
             work.state = State.RUNNING
             work.attempts += 1
@@ -246,6 +245,7 @@ class Execution:
         self._budget -= transfer.buffer
 
         def give_back(_: asyncio.Task[None]) -> None:
+            lane.end()
             slots.release()
             self._budget += transfer.buffer
 
@@ -253,41 +253,24 @@ class Execution:
         self._spawn(self._move(transfer, works)).add_done_callback(give_back)
         return True
 
-    def _part(self, lane: Lane, works: Sequence[Work]) -> bool:
+    def _part(self, route: Route, works: Sequence[Work]) -> bool:
         """Let each have a GET of its own: together they would hold more than a run may."""
-        self._queue.pop(lane)
+        self._queue.pop(route)
         for work in works:
-            self._push(lane.reads, [work])
+            self._push(route.reads, [work])
         return True
 
-    def _late(self, lane: Lane, works: Sequence[Work]) -> list[Work]:
-        """Those of ``works`` whose registries alone keep the others back, by pauses of more than a moment.
-
-        In the sum of a run: one that asks for a second again and again is no better than one that asks for a minute.
-        """
-        transport = self._transport
-        busy = [registry for registry in lane.writes if not transport.free((), (registry,))]
-        others = [registry for registry in lane.writes if registry not in busy]
-        waiting = bool(others) and transport.free(lane.reads, others)
-        late = []
-        for registry in busy:
-            paused = transport.held_up(registry)
-            before, waited = self._held_up.get((lane, registry), (paused, 0.0))
-            waited += paused - before if waiting else 0.0
-            self._held_up[lane, registry] = (paused, waited)
-            if waiting and max(waited, transport.paused(registry)) > _PATIENCE:
-                late.append(registry)
-        return [work for work in works if work.registry in late]
-
-    def _fail_closed(self, lane: Lane, works: Sequence[Work]) -> bool:
+    def _fail_closed(self, route: Route, works: Sequence[Work]) -> bool:
         """Fail what is to be written to registries that are closed, or read from one, with that one cause."""
         causes = [self._transport.closed(work.registry, write=True) for work in works]
-        of_source = next((c for read in lane.reads if (c := self._transport.closed(read, write=False))), None)
+        of_source = next(
+            (c for read in route.reads if (c := self._transport.closed(read, write=False))), None
+        )
         if of_source is None and not any(causes):
             return False
-        self._queue.pop(lane)
+        self._queue.pop(route)
         if of_source is None and not all(causes):
-            self._push(lane.reads, [work for work, cause in zip(works, causes, strict=True) if not cause])
+            self._push(route.reads, [work for work, cause in zip(works, causes, strict=True) if not cause])
         source = self._source(works[0])
         for work, cause in zip(works, causes, strict=True):
             if cause:

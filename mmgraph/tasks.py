@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Self, TypeVar
 
 from mmgraph.clock import within
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
     from typing import Any
 
     from mmgraph.clock import Clock
@@ -22,30 +24,42 @@ _HELD: Final = 1.0
 
 
 class Ahead(Generic[T]):
-    """Awaits ``work`` for every item from the moment it is made, ``width`` at a time; iterating yields what is done.
+    """Awaits ``work`` for every item from the moment it is made; iterating yields what is done.
 
-    In the order of the items, so that another run comes to the same; but what has waited for earlier ones for a second
-    goes before them. What ``work`` raises is raised by the iteration. ``close`` cancels what is left, and must be
-    called at the end.
+    Of the items of one ``line`` (all, by default) ``width`` are worked on at a time: no line waits for another. They
+    come in the order of the items, so that another run comes to the same; but what has waited for earlier ones for a
+    second goes before them. What ``work`` raises is raised by the iteration. ``close`` cancels what is left, and must
+    be called at the end.
     """
 
     def __init__(
-        self, items: Iterable[T], work: Callable[[T], Awaitable[object]], width: int, clock: Clock
+        self,
+        items: Iterable[T],
+        work: Callable[[T], Awaitable[object]],
+        width: int,
+        clock: Clock,
+        line: Callable[[T], Hashable] = lambda item: None,
     ) -> None:
         self._work = work
         self._clock = clock
-        self._left = enumerate(items)
         self._done: asyncio.Queue[tuple[int, T] | _End] = asyncio.Queue()
         self._held: dict[int, tuple[T, float]] = {}
         """What is done by its place, and when it goes on its way at the latest."""
         self._gone: set[int] = set()
         self._next = 0
-        self._workers = [asyncio.ensure_future(self._run()) for _ in range(width)]
-        self._running = width
+        lines: dict[Hashable, list[tuple[int, T]]] = {}
+        for place, item in enumerate(items):
+            lines.setdefault(line(item), []).append((place, item))
+        self._workers = [
+            asyncio.ensure_future(self._run(left))
+            for waiting in lines.values()
+            for left in repeat(iter(waiting), min(width, len(waiting)))
+        ]
+        self._running = len(self._workers)
 
-    async def _run(self) -> None:
+    async def _run(self, left: Iterator[tuple[int, T]]) -> None:
         try:
-            for place, item in self._left:
+            for place, item in left:
                 await self._work(item)
                 self._done.put_nowait((place, item))
         except Exception as error:
@@ -97,6 +111,44 @@ class _End(NamedTuple):
     """A worker has nothing more to do, or failed."""
 
     error: Exception | None
+
+
+class Share:
+    """A share of the places at something: at most ``most()`` at once, which is asked anew at each beginning and end.
+
+    Who waits has a turn in the order of coming, and leaves no trace where it is cancelled.
+    """
+
+    def __init__(self, most: Callable[[], int]) -> None:
+        self._most = most
+        self._used = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if not self._waiting and self._used < max(1, self._most()):
+            self._used += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove(turn)
+            else:  # its turn had come already: it is the next one's
+                self._leave()
+            raise
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._used -= 1
+        room = max(1, self._most()) - self._used
+        for turn in [turn for turn in self._waiting if not turn.done()][: max(0, room)]:
+            self._waiting.remove(turn)
+            self._used += 1
+            turn.set_result(None)
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], width: int) -> None:

@@ -99,21 +99,6 @@ class Work:
         return self.state in (State.DONE, State.FAILED, State.BLOCKED)
 
 
-def sharing(works: Iterable[Work]) -> Iterator[tuple[Work, ...]]:
-    """Works of one digest, those together that share a GET: uploads to distinct registries."""
-    left = list(works)
-    while left:
-        first = left[0]
-        group = {first.registry: first}
-        if first.action is Action.UPLOAD:
-            for work in left:
-                if work.action is Action.UPLOAD:
-                    group.setdefault(work.registry, work)
-        together = tuple(group.values())
-        left = [work for work in left if work not in together]
-        yield together
-
-
 class Ledger:
     """The works of one plan. ``ready`` is told of each node that may start, ``ended`` of each that failed or is
     blocked or done.

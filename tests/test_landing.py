@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mmgraph.events import Event, Landed
+from mmgraph.events import Event, Landed, Started
 from mmgraph.names import Registry
+from mmgraph.ready import LARGE
 from mmgraph.server import Cut, MemoryStorage, Quirks, Refuse, RegistryServer, Rule
 from mmgraph.store import Operation
 from tests.support import oracle
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 HEAD_BLOB, BLOB = Operation.HEAD_BLOB, Operation.GET_BLOB
 POST, PUT, PUT_MANIFEST = Operation.POST_UPLOAD, Operation.PUT_BLOB, Operation.PUT_MANIFEST
 SHARED = b"a layer that all of them have"
-LARGE = bytes(range(256)) * 20_480
+MANY = bytes(range(256)) * 20_480
 
 
 def three(p: Pair, shared: bytes = SHARED) -> list[str]:
@@ -48,7 +49,7 @@ REFUSALS = [(kind, status) for kind in (POST, PUT, PUT_MANIFEST) for status in (
 async def test_landing_refuses(kind: Operation, status: int, large: bool) -> None:
     """Where the first repository refuses for good, its own image alone is lost."""
     async with pair() as p:
-        specs = three(p, LARGE if large else SHARED)
+        specs = three(p, MANY if large else SHARED)
         code = "DENIED" if status == 403 else "UNSUPPORTED" if status == 405 else "UNKNOWN"
         p.destination.faults.add(Rule(Refuse(status, code), kind=kind, repository="a"))
 
@@ -147,7 +148,7 @@ async def test_two_sources_of_one_blob() -> None:
         assert bills == reads
 
 
-@pytest.mark.parametrize("content", [SHARED, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("content", [SHARED, MANY], ids=["small", "large"])
 async def test_one_of_two_registries_refuses(content: bytes) -> None:
     """What one registry refuses reaches the other one all the same, from one GET."""
     async with pair() as p, RegistryServer(MemoryStorage()) as other:
@@ -166,8 +167,8 @@ async def test_one_of_two_registries_refuses(content: bytes) -> None:
 async def test_one_of_two_registries_hangs_up() -> None:
     """A registry that always hangs up in mid-body does not keep the blob from the other one."""
     async with pair() as p, RegistryServer(MemoryStorage()) as other:
-        p.make.image("a", LARGE, tags=("v1",))
-        p.destination.faults.add(Rule(Cut(100_000, request=True), kind=PUT, name=digest(LARGE)))
+        p.make.image("a", MANY, tags=("v1",))
+        p.destination.faults.add(Rule(Cut(100_000, request=True), kind=PUT, name=digest(MANY)))
         more = spec(f"{p.source.address}/a:v1", f"{other.address}/a:v1")
 
         await p.mirror(p.spec("a:v1"), more)
@@ -253,6 +254,22 @@ async def test_no_session_is_left_open() -> None:
         await p.mirror(*three(p))
 
         assert 0 == p.destination.open_sessions
+
+
+# What goes beside what
+
+
+async def test_large_and_small_blobs_go_side_by_side() -> None:
+    """Of three places one is a large blob's and two are small ones', though all the large ones come first."""
+    async with pair() as p:
+        large = [bytes([number]) * LARGE for number in range(3)]
+        small = [bytes([number]) * 10 for number in range(3)]
+        p.make.image("a", *large, *small, tags=("v1",))
+
+        run = await p.mirror(p.spec("a:v1"), jobs=3, exact=True)
+
+        started = [event.size >= LARGE for event in run.events if isinstance(event, Started)]
+        assert [False, False, True] == sorted(started[:3])
 
 
 # Registries that do not show what they have by mounting

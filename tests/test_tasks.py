@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from mmgraph.clock import SystemClock
-from mmgraph.tasks import Ahead, both, each
+from mmgraph.tasks import Ahead, Share, both, each
 from tests.support.clock import ManualClock
 
 
@@ -112,6 +112,20 @@ async def test_ahead_is_never_wider_than_told() -> None:
     assert (3, list(range(20))) == (peak, sorted(done))
 
 
+async def test_no_line_waits_for_another() -> None:
+    """What takes for ever in one line keeps nothing of another from being done."""
+    clock = ManualClock()
+
+    async def work(item: int) -> None:
+        await clock.sleep(1000 if item % 2 else 0)
+
+    ahead = Ahead(range(8), work, 2, clock, lambda item: item % 2)
+    with clock.autojump():
+        found = [await anext(ahead) for _ in range(4)]
+    await ahead.close()
+    assert [0, 2, 4, 6] == found
+
+
 async def test_what_fails_ahead_fails_who_asks() -> None:
     """An exception comes out of the iteration as it is."""
 
@@ -138,6 +152,72 @@ async def test_closing_cancels_what_is_left() -> None:
     await asyncio.sleep(0)
     await ahead.close()
     assert [0, 1] == sorted(ended)
+
+
+async def in_share(share: Share, inside: list[int], number: int, until: asyncio.Event) -> None:
+    """Be in it until told."""
+    async with share:
+        inside.append(number)
+        await until.wait()
+
+
+async def test_a_share_lets_in_as_many_as_there_are_places_for() -> None:
+    """Two may be in; the third comes when one has left, and the number is asked anew then."""
+    places, inside = [2], list[int]()
+    share = Share(lambda: places[0])
+    ends = [asyncio.Event() for _ in range(5)]
+    tasks = [asyncio.create_task(in_share(share, inside, n, end)) for n, end in enumerate(ends)]
+    await ManualClock().settle()
+    before = list(inside)
+    places[0] = 3
+    ends[0].set()
+    await ManualClock().settle()
+    after = list(inside)
+    for end in ends:
+        end.set()
+    await asyncio.gather(*tasks)
+    assert ([0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]) == (before, after, inside)
+
+
+async def test_a_share_is_never_less_than_one() -> None:
+    """Where there is no place at all one is let in nonetheless: it waits further on, with a reason."""
+    share = Share(lambda: 0)
+    async with share:
+        pass
+    async with share:
+        entered = True
+    assert entered is True
+
+
+async def test_who_is_cancelled_while_it_waits_leaves_no_trace() -> None:
+    """The next in line comes in its place."""
+    share, inside, ends = Share(lambda: 1), list[int](), [asyncio.Event() for _ in range(3)]
+    tasks = [asyncio.create_task(in_share(share, inside, n, end)) for n, end in enumerate(ends)]
+    await ManualClock().settle()
+    tasks[1].cancel()
+    for end in ends:
+        end.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert [0, 2] == inside
+
+
+async def test_who_is_cancelled_when_its_turn_has_come_passes_it_on() -> None:
+    """Between being told and running, too."""
+    share, inside, ends = Share(lambda: 1), list[int](), [asyncio.Event() for _ in range(3)]
+    waiting: list[asyncio.Task[None]] = []
+
+    async def first() -> None:
+        await in_share(share, inside, 0, ends[0])
+        waiting[0].cancel()  # it has been told, and has not run since
+
+    tasks = [asyncio.create_task(first())]
+    await asyncio.sleep(0)
+    waiting += [asyncio.create_task(in_share(share, inside, n, ends[n])) for n in (1, 2)]
+    await ManualClock().settle()
+    for end in ends:
+        end.set()
+    await asyncio.gather(*tasks, *waiting, return_exceptions=True)
+    assert [0, 2] == inside
 
 
 async def test_both_gives_what_both_came_to() -> None:

@@ -157,6 +157,7 @@ class Session:
                 if each in self.creators or quirks.has(each, Quirk.REPOSITORY_FIRST)
             },
             chunk=self.chunk,
+            places=self.client.places,
             rules=rules,
         )
 

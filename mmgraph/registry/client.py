@@ -154,6 +154,10 @@ class Client:
         """See ``Limits.counts``; what is sent again is counted in ``retries`` instead."""
         return self._wire.counts
 
+    def places(self, registry: Registry) -> int:
+        """Return how many requests may read at the registry at once now."""
+        return self._gate.places(registry)
+
     def traffic(self) -> Mapping[Registry, Traffic]:
         """See ``Limits.traffic``."""
         return self._gate.traffic(self._wire.repeated())

@@ -156,6 +156,10 @@ class Gate:
                     return False
         return True
 
+    def places(self, registry: Registry) -> int:
+        """Return the present size of the registry's window of reads."""
+        return self._limit(registry).read.size
+
     async def acquire(self, registry: Registry, *, write: bool, operation: Operation | None = None) -> Ticket:
         """Take one slot, in the order of asking, once neither the registry nor the operation is paused.
 
