@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from benchmarks import registry
 from benchmarks.fleet import SHAPES, TINY, Fleet, Shape
 from benchmarks.run import call, say
 from benchmarks.tools import TOOLS, Job
@@ -31,7 +32,11 @@ def peak(shape: Shape, work: Path) -> tuple[int, float]:
     try:
         fleet = Fleet(shape, directory=home / "blobs")
         fleet.write_distribution_storage(home / "source")
-        with Distribution(home / "source") as source, Distribution() as destination:
+        binary = registry.default()
+        with (
+            Distribution(home / "source", binary=binary) as source,
+            Distribution(binary=binary) as destination,
+        ):
             command = TOOLS["mmgraph"].command(Job(fleet, source.address, destination.address, home))
             return nodes(fleet), call(command, home)[2]
     finally:

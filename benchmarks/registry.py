@@ -20,6 +20,8 @@ def default() -> str:
 
 def version(binary: str) -> str:
     """Return what a registry of distribution says that it is, without its own path."""
+    if shutil.which(binary) is None:
+        return "not installed"  # which those parts say that need one
     answer = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False, timeout=60)
     return " ".join(answer.stdout.split()[1:]) or "unknown"
 

@@ -53,6 +53,11 @@ def test_a_version_has_no_path(tmp_path: Path) -> None:
     assert registry.version(str(program)) == "github.com/distribution/distribution/v3 v3.1.2+unknown"
 
 
+def test_what_is_not_there_has_no_version(tmp_path: Path) -> None:
+    """Parts that need no registry run where none is installed."""
+    assert registry.version(str(tmp_path / "absent")) == "not installed"
+
+
 @pytest.mark.parametrize(
     ("told", "expected"),
     [

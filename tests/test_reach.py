@@ -113,8 +113,8 @@ def test_tags_looked_at_again_are_shown_and_not_judged() -> None:
 
 
 def test_who_took_the_cores_is_told_beside_what_there_was() -> None:
-    """Two cores have twice the wall's seconds, and without a link there is no relay to name."""
-    used = Cost(10.0, 5.0, 50.0, {}, {}, 100, source_cpu=1.0, destination_cpu=6.0, relays_cpu=2.0)
+    """Two cores have twice the wall's seconds, of which 15 were busy; without a link there is no relay to name."""
+    used = Cost(10.0, 5.0, 50.0, {}, {}, 100, busy=0.75, source_cpu=1.0, destination_cpu=6.0, relays_cpu=2.0)
     told = [
         taken(
             msgspec.structs.replace(
@@ -124,7 +124,7 @@ def test_who_took_the_cores_is_told_beside_what_there_was() -> None:
         for link in (None, Link(40, 400))
     ]
     registries = "Fleet W, cold: the source's registry 1.0 s, the destination's 6.0 s"
-    ends = "mmgraph 5.0 s of the 20.0 core seconds."
+    ends = "mmgraph 5.0 s, all else 1.0 s of the 20.0 core seconds."
     assert [f"{registries}, {ends}", f"{registries}, the relays 2.0 s, {ends}"] == told
 
 
