@@ -10,7 +10,7 @@ asked for and ``NetworkError`` where no answer came; retries have been spent by 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -59,6 +59,10 @@ class Resolved(msgspec.Struct, frozen=True):
 
     digest: Digest
     manifest: RawManifest | None = None
+
+
+Pieces: TypeAlias = tuple[bytes, ...]
+"""A blob that is held, as it came: to join it would be to copy it."""
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -146,7 +150,12 @@ class Writer(Protocol):
         ...
 
     async def send(
-        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes], chunk: int = 0
+        self,
+        upload: Upload,
+        digest: Digest,
+        size: int,
+        body: bytes | Pieces | AsyncIterator[bytes],
+        chunk: int = 0,
     ) -> None:
         """PUT the whole blob into the session and commit it as ``digest``. A stream is consumed once, never replayed.
 

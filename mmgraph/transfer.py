@@ -20,7 +20,7 @@ import msgspec
 from mmgraph.clock import within
 from mmgraph.errors import ContentError, MmgraphError, NetworkError, RegistryError
 from mmgraph.names import Digest, Repository
-from mmgraph.store import Transport, Upload
+from mmgraph.store import Pieces, Transport, Upload
 from mmgraph.tee import Branch, SourceFailed, Tee, together
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class _Attempt:
 
     async def run(self) -> tuple[Outcome, ...]:
         transfer = self._transfer
-        early: asyncio.Task[bytes] | None = None
+        early: asyncio.Task[Pieces] | None = None
         if transfer.size <= SMALL and all(target.proven_absent for target in transfer.targets):
             # Nothing can make this GET useless but a registry that has what it said it has not.
             early = asyncio.create_task(self._whole())
@@ -256,7 +256,7 @@ class _Attempt:
         start.add_done_callback(keep)
         return await asyncio.shield(start)
 
-    async def _send(self, targets: list[Target], early: asyncio.Task[bytes] | None) -> list[Outcome]:
+    async def _send(self, targets: list[Target], early: asyncio.Task[Pieces] | None) -> list[Outcome]:
         transfer = self._transfer
         if transfer.size <= SMALL:
             try:
@@ -338,7 +338,7 @@ class _Attempt:
         finally:
             branch.close()
 
-    async def _put(self, target: Target, body: bytes | AsyncIterator[bytes]) -> Outcome:
+    async def _put(self, target: Target, body: Pieces | AsyncIterator[bytes]) -> Outcome:
         session, size = self._sessions[target.repository], self._transfer.size
         try:
             chunk = self._transport.chunk(target.repository.registry, size)
@@ -352,8 +352,8 @@ class _Attempt:
                 return Outcome(target, How.FAILED, error=error.error, of_source=True)
             return Outcome(target, How.FAILED, error=error)
         self._sessions.pop(target.repository)
-        if isinstance(body, bytes):
-            self._meter(0, len(body))
+        if isinstance(body, tuple):
+            self._meter(0, size)
         return Outcome(target, How.UPLOADED)
 
     async def _metered(self, stream: AsyncIterator[bytes], first: bytes = b"") -> AsyncGenerator[bytes, None]:
@@ -364,10 +364,10 @@ class _Attempt:
             yield chunk
             self._meter(0, len(chunk))
 
-    async def _whole(self) -> bytes:
+    async def _whole(self) -> Pieces:
         try:
             async with aclosing(self._proven()) as stream:
-                return b"".join([chunk async for chunk in stream])
+                return tuple([chunk async for chunk in stream])
         except SourceFailed as failure:
             raise failure.error from failure
 

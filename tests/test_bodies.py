@@ -12,7 +12,7 @@ from mmgraph.errors import ContentError, InternalError, NetworkError, RegistryEr
 from mmgraph.names import Digest, Registry, Repository
 from mmgraph.registry.bodies import Stream, Whole
 from mmgraph.registry.client import Client
-from mmgraph.store import Upload
+from mmgraph.store import Pieces, Upload
 from tests.support.raw import Raw, Request, answer
 from tests.test_client import client, digest_of
 
@@ -267,18 +267,27 @@ async def test_a_commit_under_another_algorithm_is_looked_at(
     assert (expected, 1) == (failure, heads)
 
 
-async def test_a_body_that_was_sent_holds_its_bytes_no_longer() -> None:
+class Writer:
+    """Takes bytes, as the connection would."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+
+    async def write(self, chunk: bytes) -> None:
+        """Keep a piece."""
+        self.taken.append(chunk)
+
+
+@pytest.mark.parametrize("held", [bytes(1_000_000), (bytes(600_000), bytes(400_000))], ids=["one", "two"])
+async def test_a_body_that_was_sent_holds_its_bytes_no_longer(held: bytes | Pieces) -> None:
     """Body, watch and request refer to each other until the collector comes: the bytes do not wait for it."""
-
-    class Writer:
-        """Takes bytes, as the connection would."""
-
-        taken = 0
-
-        async def write(self, chunk: bytes) -> None:
-            """Count a piece."""
-            self.taken += len(chunk)
-
-    body, writer = Whole(bytes(1_000_000)), Writer()
+    body, writer = Whole(held), Writer()
     await body.write(writer)  # type: ignore[arg-type]
-    assert (1_000_000, None, 0) == (writer.taken, body._value, len(body._data))
+    assert (1_000_000, None, 0) == (sum(map(len, writer.taken)), body._value, len(body._pieces))
+
+
+async def test_pieces_are_sent_as_they_came() -> None:
+    """What is held in pieces is neither joined nor copied."""
+    pieces, writer = (b"one", b"two", b"three"), Writer()
+    await Whole(pieces).write(writer)  # type: ignore[arg-type]
+    assert [True] * 3 == [sent is piece for sent, piece in zip(writer.taken, pieces, strict=True)]

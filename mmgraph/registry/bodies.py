@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from mmgraph.registry.watch import Watch, Watchdog
-    from mmgraph.store import Operation
+    from mmgraph.store import Operation, Pieces
 
 _PIECE: Final = 256 << 10
 """Bytes that are handed to the socket at once."""
@@ -89,22 +89,23 @@ class _Body(aiohttp.Payload):
 class Whole(_Body):
     """A body that is held, in pieces that neither copy it nor hide how far it is."""
 
-    def __init__(self, data: bytes | memoryview) -> None:
-        super().__init__(data, len(data))
-        self._data = memoryview(data)
+    def __init__(self, data: bytes | memoryview | Pieces) -> None:
+        self._pieces: Sequence[bytes | memoryview] = data if isinstance(data, tuple) else (data,)
+        super().__init__(data, sum(map(len, self._pieces)))
 
     async def _write(
         self, writer: aiohttp.abc.AbstractStreamWriter, ours: Callable[[], None], theirs: Callable[[], None]
     ) -> None:
         theirs()
-        for start in range(0, len(self._data), _PIECE):
-            piece = self._data[start : start + _PIECE]
-            self.handed += len(piece)
-            await writer.write(piece)
+        for data in self._pieces:
+            for start in range(0, len(data), _PIECE):
+                piece = data if len(data) <= _PIECE else memoryview(data)[start : start + _PIECE]
+                self.handed += len(piece)
+                await writer.write(piece)
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._data = memoryview(b"")
+        self._pieces = ()
 
 
 class Stream(_Body):

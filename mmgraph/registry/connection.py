@@ -28,7 +28,7 @@ from mmgraph.registry.sessions import Dial, Sessions
 from mmgraph.registry.tokens import Reply
 from mmgraph.registry.trace import Recorder
 from mmgraph.registry.watch import ANSWER, CONNECT, Watchdog
-from mmgraph.store import Operation
+from mmgraph.store import Operation, Pieces
 
 if TYPE_CHECKING:
     import random
@@ -66,7 +66,7 @@ class Call(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     """What a token must allow."""
     headers: Mapping[str, str] | None = None
-    data: bytes | memoryview | Stream | None = None
+    data: bytes | memoryview | Pieces | Stream | None = None
     follow: bool = False
     """Whether redirects are followed; only of reads."""
     limit: int = wire.ERROR_LIMIT
@@ -375,7 +375,7 @@ class Connections:
         method: str,
         url: str,
         headers: dict[str, str],
-        data: bytes | memoryview | Stream | None,
+        data: bytes | memoryview | Pieces | Stream | None,
         repeat: bool = False,
         *,
         built: bool = False,
@@ -393,7 +393,7 @@ class Connections:
         place = endpoint.place if built else wire.origin(url)
         own = place == endpoint.place
         self._count(registry, operation, repeat, 1)
-        body = Whole(data) if isinstance(data, bytes | memoryview) else data
+        body = data if data is None or isinstance(data, Stream) else Whole(data)
         errand = _ERRANDS.get(operation, Errand.UPLOAD)
         patience = asyncio.timeout(None)
         now = asyncio.get_running_loop().time

@@ -17,7 +17,7 @@ from mmgraph.registry.guard import LandedError
 from mmgraph.registry.policy import Verdict, unclear
 from mmgraph.registry.refusals import refuse_commit
 from mmgraph.registry.retries import Request
-from mmgraph.store import Operation, Upload
+from mmgraph.store import Operation, Pieces, Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,13 +57,18 @@ class Uploads:
         self._cancel = cancel
 
     async def send(
-        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes], chunk: int
+        self,
+        upload: Upload,
+        digest: Digest,
+        size: int,
+        body: bytes | Pieces | AsyncIterator[bytes],
+        chunk: int,
     ) -> None:
         """See ``Writer.send``."""
         if 0 < chunk < size:
             await self._send_chunks(upload, digest, size, body, chunk)
-        elif isinstance(body, bytes):
-            await self._send_bytes(upload, digest, body)
+        elif isinstance(body, bytes | tuple):
+            await self._send_held(upload, digest, body, size)
         else:
             await self._send_stream(upload, digest, size, body)
 
@@ -98,23 +103,23 @@ class Uploads:
                 f"{answer.shown}: committed after {stream.handed} of {size} bytes", status=answer.status
             )
 
-    async def _send_bytes(self, upload: Upload, digest: Digest, body: bytes) -> None:
+    async def _send_held(self, upload: Upload, digest: Digest, body: bytes | Pieces, size: int) -> None:
         """Commit a blob that is held whole; what fails is looked at, and goes into a new session.
 
         distribution ends the session of a commit that failed (``blobupload.go``), and the answer that got
         lost may have been a 201.
         """
         session = upload
-        call = _put(upload, digest, body, len(body))
+        call = _put(upload, digest, body, size)
 
         async def look(going_on: bool) -> None:
             nonlocal session, call
-            if await self._holds(upload.repository, digest, len(body), held=True):
+            if await self._holds(upload.repository, digest, size, held=True):
                 raise LandedError
             if going_on:
                 await self._cancel(session)  # one that its registry has forgotten costs a 404
                 session = await self._open(upload.repository)
-                call = _put(session, digest, body, len(body))
+                call = _put(session, digest, body, size)
 
         async def once(repeat: bool) -> Answer:
             return await self._wire.once(call, repeat=repeat)
@@ -122,7 +127,7 @@ class Uploads:
         request = Request(Operation.PUT_BLOB, upload.repository, digest)
         try:
             answer = await self._wire.retrying.ask(request, once, look=look, held=True)
-            await self._committed(upload, answer, digest, len(body))
+            await self._committed(upload, answer, digest, size)
         except LandedError:
             pass
         except BaseException:
@@ -131,7 +136,12 @@ class Uploads:
             raise
 
     async def _send_chunks(
-        self, upload: Upload, digest: Digest, size: int, body: bytes | AsyncIterator[bytes], chunk: int
+        self,
+        upload: Upload,
+        digest: Digest,
+        size: int,
+        body: bytes | Pieces | AsyncIterator[bytes],
+        chunk: int,
     ) -> None:
         """Send all of it by PATCH, then commit it; a session that gets lost is the caller's to begin anew."""
         try:
@@ -168,7 +178,7 @@ class Uploads:
                 raise ContentError(f"{answer.shown}: committed, and {digest} is not there", status=201)
 
 
-def _put(upload: Upload, digest: Digest, data: bytes | Stream, size: int) -> Call:
+def _put(upload: Upload, digest: Digest, data: bytes | Pieces | Stream, size: int) -> Call:
     return Call(
         Operation.PUT_BLOB,
         upload.repository,
