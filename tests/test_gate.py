@@ -47,6 +47,13 @@ def in_use(gate: Gate, registry: Registry) -> tuple[int, int]:
     return taken([registry], []), taken([], [registry])
 
 
+async def test_reading_starts_wider_than_writing(clock: ManualClock) -> None:
+    """Where the user names no number a look costs a registry less than an upload does."""
+    gate = Gate(clock)
+    windows = gate.traffic({}) if gate.places(A) else {}
+    assert Traffic(0, 0, 0.0, 32, 16) == windows[A]
+
+
 async def test_take_is_all_or_nothing(gate: Gate) -> None:
     """Where one window is full, no slot is taken in the others."""
     assert gate.take([], [B]) is not None

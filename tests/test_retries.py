@@ -437,7 +437,7 @@ async def test_traffic(clock: ManualClock) -> None:
     async with Raw(script(answer(429, retry_after="30"), OK)) as server, client(clock, server) as wire:
         with clock.autojump():
             await wire.resolve(at(server), "v1")
-        expected = {Registry(server.address): Traffic(1, 1, 30.0, 8, 16)}
+        expected = {Registry(server.address): Traffic(1, 1, 30.0, 16, 16)}
         assert expected == wire.traffic()
 
 

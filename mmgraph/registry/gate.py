@@ -18,7 +18,7 @@ import msgspec
 
 from mmgraph.errors import MmgraphError, RegistryError
 from mmgraph.registry.policy import MAX_WAIT, WRITES
-from mmgraph.registry.window import Window
+from mmgraph.registry.window import START_READING, Window
 from mmgraph.store import Operation, Traffic
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class _Limit:
     __slots__ = ("free_at", "interval", "paused_seconds", "pauses", "read", "stops", "write")
 
     def __init__(self, jobs: int | None, interval: float) -> None:
-        self.read = Window(jobs)
+        self.read = Window(jobs, START_READING)
         self.write = Window(jobs)
         self.stops: dict[str, _Stop] = {}
         self.interval = interval

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 START: Final = 16
 """Places where the user names no number."""
+START_READING: Final = 32
+"""The same, for reading: a name that is looked at costs a registry next to nothing, and through a link of 40 ms a run
+that finds nothing to do is over a round trip earlier."""
 MOST: Final = 128
 """Places that such a window grows to: with a round trip of 100 ms and a POST and a PUT for each, that is 640 blobs a
 second; each place is a connection."""
@@ -33,18 +36,18 @@ class Window:
 
     Additive increase, multiplicative decrease, as TCP does it. With a ``cap`` it starts there: that is what the user
     holds the registry capable of, and a run of a few images would be over before a slow start had grown. Without one
-    it starts at ``START`` and finds out: each answer that comes as quickly as ever makes room for one more, so that the
+    it starts at ``start`` and finds out: each answer that comes as quickly as ever makes room for one more, so that the
     window doubles in a round trip, until answers begin to wait in the link or in the registry, or one of them is
     "too much". Then it grows slowly, and gives back what only makes answers wait, down to where it started.
     """
 
     __slots__ = ("_best", "_halved_at", "_least", "_size", "_strain", "cap", "used", "waiting")
 
-    def __init__(self, cap: int | None = None) -> None:
+    def __init__(self, cap: int | None = None, start: int = START) -> None:
         self.cap = MOST if cap is None else max(1, cap)
         self.used = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
-        self._size = self._least = float(START if cap is None else self.cap)
+        self._size = self._least = float(start if cap is None else self.cap)
         self._halved_at = float("-inf")
         self._best: dict[str, float] = {}
         self._strain = 0.0
