@@ -116,14 +116,15 @@ def parts(findings: Findings, binary: str) -> dict[str, Callable[[], object]]:
         return lambda: setattr(findings, name, work())
 
     peers = _tools("magic-mirror", "ocync", "regsync", "crane", "skopeo")
-    quick = _tools("regsync")
+    # Those that take a set in one call: crane and skopeo would pay for a connection anew with each image.
+    others = _tools("magic-mirror", "ocync", "regsync")
     return {
         "start-up": note("startup", startup.measure),
         "scale": note("scale", lambda: [_alone("scale", "--one", str(n)) for n in (10_000, 100_000)]),
         "plans": note("plans", lambda: {n: _alone("plans", str(n)) for n in (2_000, 10_000)}),
         "memory": note("flow", flow.measure),
         "fleet A": note("loopback", lambda: _fleet("A", 3, binary, peers, [])),
-        "fleet W": note("link", lambda: _fleet("W", 2, binary, quick, quick, LINK)),
+        "fleet W": note("link", lambda: _fleet("W", 2, binary, others, _tools("regsync"), LINK)),
         "fleet M": note("many", lambda: _fleet("M", 1, binary, _tools("magic-mirror"), [])),
         "three registries": note("three", lambda: three("A", binary)),
         "TLS": note("secure", lambda: secure("A", binary)),
@@ -141,16 +142,16 @@ def _shown(findings: Findings) -> str:
         f"{findings.date}; {where['cores']} cores ({where['cpu']}), {where['system']}, Python {where['python']},"
         f" load before {where['load_before']}; {sum(findings.seconds.values()):.0f} s for all."
     )
-    told = "; ".join(f"{name}: {told}" for name, told in versions.items())
-    parts = [
-        f"{machine_and_day}\n{told}; seed {SEED}. {registry.remark(findings.registry)}".rstrip(),
+    named = "; ".join(f"{name}: {version}" for name, version in versions.items())
+    shown = [
+        f"{machine_and_day}\n{named}; seed {SEED}. {registry.remark(findings.registry)}".rstrip(),
         table(rows(findings)),
     ]
     for result in results:
         link = result.link
         way = f"a link of {link.round_trip:g} ms and {link.rate:g} Mbit/s" if link else "loopback"
-        parts.append(f"Fleet {result.fleet}, {way}:\n\n{compared(result)}")
-    return "\n\n".join([*parts, details(findings)])
+        shown.append(f"Fleet {result.fleet}, {way}:\n\n{compared(result)}")
+    return "\n\n".join([*shown, details(findings)])
 
 
 def main(arguments: list[str]) -> None:

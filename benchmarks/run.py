@@ -55,7 +55,7 @@ class Cost(msgspec.Struct, frozen=True):
     read: int
     """Bytes of blobs that the source sent."""
     busy: float = 0.0
-    """How much of all cores was in use meanwhile, by the registries and all else too: at 1 nothing can be faster."""
+    """How much of all cores was in use meanwhile, by the registries and all else too."""
     again: int = 0
     """Looks at a tag of the destination that had been looked at before: see ``looked_again``."""
     source_cpu: float = 0.0
@@ -147,17 +147,21 @@ def looked_again(requests: Sequence[Request]) -> int:
     """Return how many looks at a tag were made because the one before had grown old, as the access log tells.
 
     A tag that was last looked at more than 30 seconds ago is read again before it is written (docs/design.md). A look
-    that comes sooner after the one before is not that, whatever it is, and is counted as any other request.
+    that comes sooner is not that, whatever it is, and none is after the tag's first PUT. The log cuts seconds off, so
+    that a look may have come sooner by a second or less and be counted: what is more than 30 apart is never less there.
     """
     last: dict[tuple[str, str], float] = {}
+    written: set[tuple[str, str]] = set()
     again = 0
     for each in requests:
-        if each.operation is not Operation.HEAD_MANIFEST or ":" in each.name:  # a digest is no tag
+        if ":" in each.name:  # a digest is no tag
             continue
         tag = each.repository, each.name
-        # The log has whole seconds, cut off: what is more than 30 apart is never less than 30 apart there.
-        again += each.at - last.get(tag, each.at) >= LOOK_AGE_SECONDS
-        last[tag] = each.at
+        if each.operation is Operation.PUT_MANIFEST:
+            written.add(tag)
+        elif each.operation is Operation.HEAD_MANIFEST and tag not in written:
+            again += each.at - last.get(tag, each.at) >= LOOK_AGE_SECONDS
+            last[tag] = each.at
     return again
 
 
@@ -183,11 +187,20 @@ def measure(command: list[str], home: Path, source: Distribution, destination: D
     wall, cpu, rss = call(command, home)
     idle, total = (after - before for after, before in zip(_cores(), (idle, total), strict=True))
     used = [_used(each) - earlier for each, earlier in zip(processes, before, strict=True)]
+    source_cpu, destination_cpu, relays_cpu = used
     asked, sent = source.requests(), destination.requests()
-    read = sum(request.size for request in asked if request.operation is Operation.GET_BLOB)
-    busy = 1 - idle / max(total, 1)
     return Cost(
-        wall, cpu, rss, _requests(asked), _requests(sent), read, round(busy, 3), looked_again(sent), *used
+        wall=wall,
+        cpu=cpu,
+        rss=rss,
+        source=_requests(asked),
+        destination=_requests(sent),
+        read=sum(request.size for request in asked if request.operation is Operation.GET_BLOB),
+        busy=round(1 - idle / max(total, 1), 3),
+        again=looked_again(sent),
+        source_cpu=source_cpu,
+        destination_cpu=destination_cpu,
+        relays_cpu=relays_cpu,
     )
 
 
