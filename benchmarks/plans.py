@@ -21,7 +21,7 @@ FORMATS: Final[tuple[Format, ...]] = ("text", "github", "markdown", "html", "dot
 
 def measure(images: int) -> dict[str, dict[str, float]]:
     """Return for writing, reading and each format the seconds, the bytes and the most memory so far."""
-    plan, _ = made(images, keep=True)
+    plan, _ = made(images)
     found: dict[str, dict[str, float]] = {}
 
     def note(name: str, began: float, size: int) -> None:

@@ -1,9 +1,9 @@
 """A plan of very many images, without a network: what planning itself costs, in seconds and memory, and whether both
 grow with the set alone.
 
-Closures are made up as they are asked for, as documents that stay on disk would be: an index, two platforms, each with
-a config and seven layers, of which four are its own, one is shared with the next tag, one with the repository and one
-with all.
+Closures are made up one after the other: an index, two platforms, each with a config and seven layers, of which four
+are its own, one is shared with the next tag, one with the repository and one with all. The documents of all of them
+stay in memory with their bytes, in the pool in which a run keeps them.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
 
-from mmgraph.closure import Image
+from mmgraph.closure import Documents, Image
 from mmgraph.evidence import Evidence, Look
 from mmgraph.names import Digest, Platform, Reference, Registry, Repository
-from mmgraph.oci import OCI_INDEX, OCI_MANIFEST, Document, parse
+from mmgraph.oci import OCI_INDEX, OCI_MANIFEST, digest_of
 from mmgraph.plan import Plan, Planner
 from mmgraph.specs import CopySpec, Origin
+from mmgraph.store import RawManifest
 
 TAGS = 20
 """Of each repository."""
@@ -38,11 +37,28 @@ def _blob(name: str, size: int, kind: str = "layer.v1.tar+gzip") -> dict[str, ob
     }
 
 
-@lru_cache(maxsize=64)
-def _documents(number: int) -> tuple[Document, ...]:
-    """The documents of an image, the index last."""
+class _Elsewhere:
+    """A ``ManifestCache`` that is empty; as the one on disk, it keeps nothing in memory of what is put there."""
+
+    def get(self, digest: Digest) -> RawManifest | None:
+        """Return None."""
+
+    def put(self, digest: Digest, manifest: RawManifest) -> None:
+        """Do nothing."""
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+def _read(number: int, documents: Documents) -> Digest:
+    """Make up the documents of an image, let them be read as those of a registry are, and return its root."""
+
+    def keep(content: dict[str, object]) -> RawManifest:
+        manifest = RawManifest(json.dumps(content).encode(), str(content["mediaType"]))
+        documents.read(digest_of(manifest.raw), manifest)
+        return manifest
+
     repository, tag = divmod(number, TAGS)
-    made = []
     entries = []
     for platform in _PLATFORMS:
         layers = [
@@ -52,56 +68,28 @@ def _documents(number: int) -> tuple[Document, ...]:
             _blob(f"application {number} {platform}", 4_000_000),
             *(_blob(f"settings {number} {platform} {part}", 2_000) for part in range(3)),
         ]
-        document = {
+        content = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "config": _blob(f"config {number} {platform}", 6_000, "config.v1+json"),
             "layers": layers,
         }
-        manifest = parse(json.dumps(document).encode(), OCI_MANIFEST)
-        made.append(manifest)
+        manifest = keep(content)
         entries.append(
             {
                 "mediaType": OCI_MANIFEST,
-                "digest": manifest.digest,
+                "digest": digest_of(manifest.raw),
                 "size": len(manifest.raw),
                 "platform": {"os": "linux", "architecture": platform},
             }
         )
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-    made.append(parse(json.dumps(index).encode(), OCI_INDEX))
-    return tuple(made)
+    return digest_of(keep({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).raw)
 
 
-class Made(Mapping[Digest, Document]):
-    """The documents of the image that is being planned, and of no other unless ``keep``."""
-
-    def __init__(self, *, keep: bool = False) -> None:
-        self._now: dict[Digest, Document] = {}
-        self._keep = keep
-
-    def turn_to(self, number: int) -> Digest:
-        """Hold the documents of an image, and return its root."""
-        documents = _documents(number)
-        if not self._keep:
-            self._now = {}
-        self._now.update((document.digest, document) for document in documents)
-        return documents[-1].digest
-
-    def __getitem__(self, digest: Digest) -> Document:
-        return self._now[digest]
-
-    def __iter__(self) -> Iterator[Digest]:
-        return iter(self._now)
-
-    def __len__(self) -> int:
-        return len(self._now)
-
-
-def made(images: int, *, keep: bool = False) -> tuple[Plan, float]:
-    """Plan so many images into an empty registry, and return the cpu seconds too; ``keep``: with all documents."""
+def made(images: int) -> tuple[Plan, float]:
+    """Plan so many images into an empty registry, and return the cpu seconds too, those of making them up left out."""
     source, destination = Registry("src.example"), Registry("dst.example")
-    evidence, documents = Evidence(), Made(keep=keep)
+    evidence, documents = Evidence(), Documents(_Elsewhere())
     planner = Planner(evidence, documents)
     making = 0.0
     began = time.process_time()
@@ -110,7 +98,7 @@ def made(images: int, *, keep: bool = False) -> tuple[Plan, float]:
         path = f"team/service-{repository}"
         here = Repository(destination, path)
         before = time.process_time()
-        root = documents.turn_to(number)
+        root = _read(number, documents)
         making += time.process_time() - before
         if not tag:
             evidence.empty(here)
