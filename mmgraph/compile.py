@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from mmgraph.closure import Documents, Image, Unread, blobs, walk
 from mmgraph.demands import lost_platforms, unmet
-from mmgraph.discover import Discovery
+from mmgraph.discover import PLACES, Discovery
 from mmgraph.errors import MmgraphError
 from mmgraph.events import Read, Reporter
 from mmgraph.evidence import Evidence, Look, Presence
@@ -87,7 +87,7 @@ class Compiler:
         committed_only: Collection[Registry] = (),
         repository_first: Collection[Registry] = (),
         chunk: Callable[[Registry, int], int] = lambda registry, size: 0,
-        places: Callable[[Registry], int] = lambda registry: _AHEAD,
+        places: Callable[[Registry], int] = lambda registry: PLACES,
         rules: Rules = NONE,
         found: Why = Why.ASKED,
     ) -> None:
@@ -154,8 +154,8 @@ class Compiler:
 
         In the order of the specs, but for what is read slowly: where a blob lands follows from it, and a run that was
         cut off has left blobs there (I4). Specs with one source enter together, so that registries that want the same
-        share a GET. First it yields
-        nothing, at once; closed between that and its end, it leaves the rest of the specs open.
+        share a GET. First it yields nothing, at once; closed between that and its end, it leaves the rest of the specs
+        open.
         """
         assert self._ahead is not None
         try:

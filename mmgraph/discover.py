@@ -25,7 +25,11 @@ _ASIDE: Final = 16
 three times its delay: at 40 ms these are 130 a second, and with half as many the transfers waited for discovery."""
 
 
-def half(places: int) -> int:
+PLACES: Final = 2 * _ASIDE
+"""Places of a registry that says nothing of them."""
+
+
+def beside(places: int) -> int:
     """Return how many manifests are read beside transfers of a registry that so many requests may be under way at."""
     return max(1, min(_ASIDE, places // 2))
 
@@ -37,7 +41,7 @@ class Discovery:
         self,
         source: Source,
         documents: Documents,
-        places: Callable[[Registry], int] = lambda registry: _ASIDE,
+        places: Callable[[Registry], int] = lambda registry: PLACES,
     ) -> None:
         self._source = source
         self._documents = documents
@@ -85,7 +89,7 @@ class Discovery:
         registry = repository.registry
         share = self._aside.get(registry)
         if share is None:
-            share = self._aside[registry] = Share(lambda: half(self._places(registry)))
+            share = self._aside[registry] = Share(lambda: beside(self._places(registry)))
         async with share:
             return await self._fetch(repository, digest)
 

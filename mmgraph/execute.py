@@ -201,7 +201,7 @@ class Execution:
             self._spawn(self._write(work))
         self._queue_fresh()
         while any(self._start_from(route) for route in self._queue.routes()):
-            pass
+            self._queue_fresh()  # what failed at once may have elected another landing
 
     def _queue_fresh(self) -> None:
         """Queue the blobs that became ready; uploads of one digest to several registries as one."""
@@ -230,7 +230,7 @@ class Execution:
             return len(works) > 1 and transfer.buffer > self._whole_budget and self._part(route, works)
         slots = self._transport.take(route.reads, route.writes)
         if slots is None:
-            late = self._lateness.of(route, works)
+            late = self._lateness.look(route, works)
             if not late:
                 return False
             self._queue.pop(route)  # the others do not wait for those, which get a GET of their own later
@@ -365,7 +365,8 @@ class Execution:
         work.tried.add(failed)
         if work.source in work.tried:
             wanted_by = self._plan.graph.dependants([work.node])
-            sources = (goal.spec.source.repository for node, goal in self._goals.items() if node in wanted_by)
+            ends = sorted(wanted_by & self._goals.keys(), key=self._ledger.rank)
+            sources = (self._goals[node].spec.source.repository for node in ends)
             work.source = next((source for source in sources if source not in work.tried), None)
         if work.source is None:
             self._bereft.add(work.node.repository)

@@ -15,15 +15,13 @@ import heapq
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mmgraph.names import Registry
 
 T = TypeVar("T")
 
 LARGE: Final = 64 * 1024
 """Bytes from which on a blob is a large one: at 100 Mbit/s they take five milliseconds, at 400 a fraction of a round
-trip. Nothing hangs on its exact value, since configs and manifests are smaller and layers that matter are larger."""
+trip. Nothing hangs on its exact value, since configs are smaller and layers that matter are larger."""
 _SMALL_FOR_LARGE: Final = 2
 """Small blobs under way for each large one, where both are ready. Through a link of 40 ms and 400 Mbit/s one for one
 left small ones over at the end, and three for one left the link idle at the beginning, when few places are open."""
@@ -60,6 +58,11 @@ class Lane(Generic[T]):
     def pop(self) -> T:
         """Take the most urgent item."""
         return heapq.heappop(self._heap)[2]
+
+    def start(self) -> None:
+        """Take the most urgent item, which is under way from here on."""
+        self.pop()
+        self.under_way += 1
 
     def end(self) -> None:
         """One that was under way is no longer."""
@@ -100,10 +103,10 @@ class ReadyQueue(Generic[T]):
         lanes = self._routes.setdefault(route, _Lanes())
         (lanes.large if size >= LARGE else lanes.small).push(priority, self._arrivals, item)
 
-    def routes(self) -> Iterator[Route]:
+    def routes(self) -> list[Route]:
         """The routes that have items, the one with the most urgent next item first."""
         waiting = [(lanes.next.first[:2], route) for route, lanes in self._routes.items() if lanes]
-        return iter([route for _, route in sorted(waiting)])
+        return [route for _, route in sorted(waiting)]
 
     def head(self, route: Route) -> T | None:
         """The route's next item, left where it is."""
@@ -117,8 +120,7 @@ class ReadyQueue(Generic[T]):
     def start(self, route: Route) -> Lane[T]:
         """Take the route's next item, and return the lane that it is under way in, until ``Lane.end``."""
         lane = self._routes[route].next
-        lane.pop()
-        lane.under_way += 1
+        lane.start()
         return lane
 
     def __len__(self) -> int:

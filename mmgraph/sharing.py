@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from mmgraph.plan import Action
@@ -22,17 +23,17 @@ another wait, and none needs to equal this one."""
 
 def sharing(works: Iterable[Work]) -> Iterator[tuple[Work, ...]]:
     """Works of one digest, those together that share a GET: uploads to distinct registries."""
-    left = list(works)
-    while left:
-        first = left[0]
-        group = {first.registry: first}
-        if first.action is Action.UPLOAD:
-            for work in left:
-                if work.action is Action.UPLOAD:
-                    group.setdefault(work.registry, work)
-        together = tuple(group.values())
-        left = [work for work in left if work not in together]
-        yield together
+    groups: list[list[Work]] = []
+    met: Counter[Registry] = Counter()
+    for work in works:
+        if work.action is not Action.UPLOAD:
+            yield (work,)
+            continue
+        if met[work.registry] == len(groups):
+            groups.append([])
+        groups[met[work.registry]].append(work)
+        met[work.registry] += 1
+    yield from map(tuple, groups)
 
 
 class Lateness:
@@ -43,10 +44,11 @@ class Lateness:
         self._held_up: dict[tuple[Route, Registry], tuple[float, float]] = {}
         """What a registry's pauses came to at the last look, and how long a route has waited through them in all."""
 
-    def of(self, route: Route, works: Sequence[Work]) -> list[Work]:
-        """Those of ``works`` whose registries alone keep the others back, by pauses of more than a moment.
+    def look(self, route: Route, works: Sequence[Work]) -> list[Work]:
+        """Take note of who is held up, and return those of ``works`` whose registries alone keep the others back.
 
-        In the sum of a run: one that asks for a second again and again is no better than one that asks for a minute.
+        By pauses of more than a moment, in the sum of a run: one that asks for a second again and again is no better
+        than one that asks for a minute.
         """
         limits = self._limits
         busy = [registry for registry in route.writes if not limits.free((), (registry,))]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import deque
+from contextlib import suppress
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Self, TypeVar
 
@@ -45,6 +47,8 @@ class Ahead(Generic[T]):
         self._done: asyncio.Queue[tuple[int, T] | _End] = asyncio.Queue()
         self._held: dict[int, tuple[T, float]] = {}
         """What is done by its place, and when it goes on its way at the latest."""
+        self._places: list[int] = []
+        """The places of what is held, the first one first."""
         self._gone: set[int] = set()
         self._next = 0
         lines: dict[Hashable, list[tuple[int, T]]] = {}
@@ -78,7 +82,7 @@ class Ahead(Generic[T]):
                 break
         if not self._held:
             raise StopAsyncIteration
-        place = min(self._held)
+        place = heapq.heappop(self._places)
         self._gone.add(place)
         while self._next in self._gone:
             self._gone.discard(self._next)
@@ -87,14 +91,15 @@ class Ahead(Generic[T]):
 
     async def _hear(self) -> None:
         """Take in what is done next; ``TimeoutError`` where something has waited long enough for that."""
-        if self._held:
-            latest = min(until for _, until in self._held.values())
-            done = await within(self._clock, latest - self._clock.now(), self._done.get())
-        else:
+        if not self._held or not self._done.empty():
             done = await self._done.get()
+        else:
+            latest = next(iter(self._held.values()))[1]  # they were noted in the order of time
+            done = await within(self._clock, latest - self._clock.now(), self._done.get())
         if not isinstance(done, _End):
             place, item = done
             self._held[place] = item, self._clock.now() + _HELD
+            heapq.heappush(self._places, place)
             return
         self._running -= 1
         if done.error is not None:
@@ -134,7 +139,8 @@ class Share:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._waiting.remove(turn)
+                with suppress(ValueError):
+                    self._waiting.remove(turn)
             else:  # its turn had come already: it is the next one's
                 self._leave()
             raise
@@ -144,11 +150,11 @@ class Share:
 
     def _leave(self) -> None:
         self._used -= 1
-        room = max(1, self._most()) - self._used
-        for turn in [turn for turn in self._waiting if not turn.done()][: max(0, room)]:
-            self._waiting.remove(turn)
-            self._used += 1
-            turn.set_result(None)
+        while self._waiting and self._used < max(1, self._most()):
+            turn = self._waiting.popleft()
+            if not turn.done():  # else it is cancelled, and has not run since
+                self._used += 1
+                turn.set_result(None)
 
 
 async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], width: int) -> None:

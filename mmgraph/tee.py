@@ -22,7 +22,7 @@ T = TypeVar("T")
 PATIENCE: Final = 15.0
 """Seconds for which a branch may hold up others without accepting anything: as many as a transfer waits for a
 registry's pause while it holds slots (``registry.policy.PATIENCE``). What goes on before a GET together is begun is
-another matter (``execute``)."""
+another matter (``sharing``)."""
 FLOOR: Final = 1024
 """Bytes a second below which a branch that holds up others counts as stuck, on the average of ``WINDOW``."""
 WINDOW: Final = 60.0

@@ -121,6 +121,11 @@ class Ledger:
         """The work on ``node``, None where the plan found nothing to do."""
         return self._works.get(node)
 
+    def rank(self, node: Node) -> int:
+        """The place of ``node`` in the order in which nodes entered; 0 where there is nothing to do about it."""
+        work = self._works.get(node)
+        return work.rank if work is not None else 0
+
     def extend(self, nodes: Iterable[Node]) -> None:
         """Take in nodes of the plan, each after all that it comes after, and declare ready what waits for nothing.
 

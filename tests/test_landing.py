@@ -256,6 +256,21 @@ async def test_no_session_is_left_open() -> None:
         assert 0 == p.destination.open_sessions
 
 
+async def test_a_source_that_has_gone_fails_all_that_it_was_to_give() -> None:
+    """Where each new landing of a shared blob fails at once, every image ends with the cause, and the run with it."""
+    async with pair() as p:
+        names = ["a", "b", "c", "d"]
+        for name in names:
+            p.make.image(name, SHARED, tags=("v1",))
+
+        async def gone(plan: Plan) -> None:
+            await p.source.__aexit__(None, None, None)
+
+        run = await p.mirror(*[p.spec(f"{name}:v1") for name in names], exact=True, between=gone)
+
+        assert dict.fromkeys([f"{name}:v1" for name in names], "blocked") == run.ends
+
+
 # What goes beside what
 
 

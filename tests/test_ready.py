@@ -29,9 +29,9 @@ def test_routes_are_listed_by_their_most_urgent_item() -> None:
     queue: ReadyQueue[str] = ReadyQueue()
     queue.push(A, 5, "later")
     queue.push(B, 1, "now")
-    assert [B, A] == list(queue.routes())
+    assert [B, A] == queue.routes()
     queue.pop(B)
-    assert [A] == list(queue.routes())
+    assert [A] == queue.routes()
 
 
 def mixed(count: int) -> ReadyQueue[str]:
@@ -85,7 +85,7 @@ def test_routes_are_compared_by_what_is_next() -> None:
     queue = mixed(2)
     queue.start(A)
     queue.push(B, 1, "now")
-    assert [B, A] == list(queue.routes())
+    assert [B, A] == queue.routes()
 
 
 def test_looking_at_the_head_leaves_it_there() -> None:

@@ -82,8 +82,8 @@ class Network:
             alias="-j",
             metavar="N",
             validator=Number(gte=1, lte=1024),
-            help="Requests under way at one registry at most, reading and writing apart. By default 32 and 16 and"
-            " more, up to 128, as long as answers come as quickly.",
+            help="Requests under way at one registry at most, reading and writing apart. By default 32 for"
+            " reading, 16 for writing, and more, up to 128, as long as answers come as quickly.",
         ),
     ] = None
     authfile: Annotated[
