@@ -205,12 +205,12 @@ async def test_to_wait_for_the_scout_is_no_strain(clock: ManualClock) -> None:
 
     async with Raw(hold) as server, plain(server, clock) as asking:
         tasks = look(asking, at(server), 100)
-        for let in (1, 1 + 17, 100):  # the scout; all that there is room for since; the rest
-            await until(lambda: len(held) >= min(let, 18))  # noqa: B023
+        for let in (1, 1 + 33, 100):  # the scout; all that there is room for since; the rest
+            await until(lambda: len(held) >= min(let, 34))  # noqa: B023
             await clock.advance(1)
             for event in held:
                 event.set()
             await until(lambda: sum(task.done() for task in tasks) >= let)  # noqa: B023
-            if let == 18:
+            if let == 34:
                 size = asking.traffic()[Registry(server.address)].read_window
-    assert 34 == size
+    assert 66 == size
