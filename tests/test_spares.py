@@ -62,6 +62,7 @@ async def test_who_waits_for_the_scout_is_connected_meanwhile(clock: ManualClock
     async with Raw(slow) as server, plain(server, clock) as asking:
         tasks = look(asking, at(server), 1 + WAITING)
         await until(lambda: server.connections == 1 + WAITING)
+        await slow.asked.wait()  # spare connections may be accepted before the first request has been read
         meanwhile = len(server.requests)
         slow.go.set()
         await asyncio.gather(*tasks)
