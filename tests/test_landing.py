@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mmgraph.errors import NetworkError
 from mmgraph.events import Event, Landed, Started
 from mmgraph.names import Registry
 from mmgraph.ready import LARGE
@@ -17,7 +18,9 @@ from tests.support.images import AMD64, ARM64, digest
 from tests.support.mirror import Pair, bill_requests, pair, spec
 
 if TYPE_CHECKING:
+    from mmgraph.execute import Execution
     from mmgraph.plan import Plan
+    from mmgraph.registry.client import Client
 
 HEAD_BLOB, BLOB = Operation.HEAD_BLOB, Operation.GET_BLOB
 POST, PUT, PUT_MANIFEST = Operation.POST_UPLOAD, Operation.PUT_BLOB, Operation.PUT_MANIFEST
@@ -262,10 +265,13 @@ async def test_a_source_that_has_gone_fails_all_that_it_was_to_give() -> None:
         for name in names:
             p.make.image(name, SHARED, tags=("v1",))
 
-        async def gone(plan: Plan) -> None:
-            await p.source.__aexit__(None, None, None)
+        async def nothing(plan: Plan) -> None:
+            """Let the plan be made before anything is carried out."""
 
-        run = await p.mirror(*[p.spec(f"{name}:v1") for name in names], exact=True, between=gone)
+        def gone(_: Execution, client: Client) -> None:
+            client._gate.close_for(Registry(p.source.address), lambda: NetworkError("the source has gone"))
+
+        run = await p.mirror(*map(p.spec, (f"{name}:v1" for name in names)), between=nothing, started=gone)
 
         assert dict.fromkeys([f"{name}:v1" for name in names], "blocked") == run.ends
 
