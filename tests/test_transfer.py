@@ -1,6 +1,7 @@
 """One blob on its way: proof before the last byte, one GET for all, resume, mounts, and nothing left behind."""
 
 import asyncio
+import pickle
 import random
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -8,13 +9,31 @@ from pathlib import Path
 import pytest
 
 from mmgraph.clock import Clock, SystemClock
-from mmgraph.errors import ContentError, NetworkError, RegistryError
+from mmgraph.errors import (
+    ContentError,
+    InternalError,
+    MmgraphError,
+    NetworkError,
+    RegistryError,
+    SpecError,
+)
 from mmgraph.names import Digest, Registry, Repository
 from mmgraph.oci import digest_of
 from mmgraph.registry.client import Client
 from mmgraph.registry.credentials import Credentials
+from mmgraph.registry.failures import (
+    ExhaustedError,
+    LimitedError,
+    NoConnectionError,
+    NoHttpError,
+    SilenceError,
+    UnknownHostError,
+)
+from mmgraph.registry.gate import PausedError
+from mmgraph.registry.helpers import HelperError
+from mmgraph.registry.refusals import RefusedError
 from mmgraph.server import Cut, Delay, FaultPlan, Flip, Quirks, Refuse, Rule, Stall
-from mmgraph.store import Operation
+from mmgraph.store import Operation, Upload
 from mmgraph.tee import Branch, SourceFailed, Tee
 from mmgraph.transfer import SMALL, How, Outcome, Target, Transfer
 from mmgraph.transfer import run as run_transfer
@@ -546,3 +565,56 @@ def test_an_outcome_without_a_failure_names_none() -> None:
     place = Repository("r.example", "a")  # type: ignore[arg-type]
     outcome = Outcome(Target(place, place), How.UPLOADED)
     assert (None, False, None) == (outcome.error, outcome.of_source, outcome.session)
+
+
+PLACE = Repository(Registry("r.example"), "a")
+ELSEWHERE = Target(
+    PLACE, Repository(Registry("r.example"), "b"), ask_first=True, session=Upload(PLACE, "/x?y"), chunk=5
+)
+
+
+def test_a_transfer_can_be_sent_to_another_process() -> None:
+    """Pickled and read again it is the same, with a session that is open, and its names are what they were."""
+    made = Transfer(digest_of(b"x"), 1, PLACE, (Target(PLACE, None, proven_absent=True), ELSEWHERE))
+    again = pickle.loads(pickle.dumps(made))
+    assert (made, Digest, Registry) == (again, type(again.digest), type(again.source.registry))
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        SpecError,
+        HelperError,
+        InternalError,
+        ContentError,
+        RegistryError,
+        RefusedError,
+        PausedError,
+        NetworkError,
+        NoConnectionError,
+        ExhaustedError,
+        NoHttpError,
+        SilenceError,
+        LimitedError,
+        UnknownHostError,
+    ],
+)
+def test_a_failure_can_be_sent_from_another_process(family: type[MmgraphError]) -> None:
+    """Pickled and read again it has its words and all by which is decided what is tried again, and when."""
+    error = family("words")
+    error.tries, error.seconds = 3, 2.5
+    error.final, error.common, error.waits = not family.final, not family.common, not family.waits
+    if isinstance(error, RegistryError):
+        error.status, error.codes, error.detail = 429, ("TOOMANYREQUESTS",), (str(digest_of(b"x")),)
+    if isinstance(error, RefusedError):
+        error.operation = Operation.PUT_BLOB
+    made = Outcome(ELSEWHERE, How.FAILED, error=error, of_source=True)
+    again = pickle.loads(pickle.dumps(made))
+    assert (ELSEWHERE, How.FAILED, True, family, "words", vars(error)) == (
+        again.target,
+        again.how,
+        again.of_source,
+        type(again.error),
+        str(again.error),
+        vars(again.error),
+    )
