@@ -7,6 +7,7 @@ travel. The raw bytes are what is sent on; the parsed form only says what they r
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -430,6 +431,7 @@ def _descriptor(value: object, where: str, read: Callable[[str], Digest]) -> Des
     media_type, size, urls = _text(fields, "mediaType"), fields.get("size"), fields.get("urls")
     if not media_type:
         raise ContentError(f"{where} has no mediaType")
+    media_type = sys.intern(media_type)  # a handful of them, in millions of descriptors
     if type(size) is not int or not 0 <= size <= _SIZE_LIMIT:
         raise ContentError(f"{where} has no size from 0 to {_SIZE_LIMIT}")
     if urls is not None and not (isinstance(urls, list) and all(isinstance(url, str) for url in urls)):
