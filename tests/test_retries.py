@@ -393,6 +393,25 @@ async def test_one_kind_that_is_always_told_to_wait(clock: ManualClock) -> None:
     assert (5, []) == (len(refused), errors)
 
 
+async def test_writes_that_are_always_told_to_wait(clock: ManualClock) -> None:
+    """Who answers each look at a tag, and tells each write to wait, is waited for once, not once for each image."""
+
+    async def read_only(request: Request) -> bytes:
+        await request.read()
+        return answer(429, retry_after="10") if request.method == "PUT" else answer(404)
+
+    log = Log(clock, read_only)
+    async with Raw(log) as server, client(clock, server, max_wait=60) as wire:
+        errors = []
+        with clock.autojump():
+            for tag in ("v1", "v2", "v3"):
+                await wire.find(at(server), tag)
+                errors += await errors_of(wire.put_manifest(at(server), tag, X, MANIFEST))
+                await wire.find(at(server), tag)
+    puts = sum(request.method == "PUT" for request in server.requests)
+    assert (3, 7, 60.0) == (len(errors), puts, log.times[-1])
+
+
 async def test_a_back_off_holds_no_slot(clock: ManualClock) -> None:
     """While one request waits to be repeated, another uses the only slot."""
     first = script(answer(500), OK)

@@ -86,6 +86,28 @@ class _Told:
         self.overlong = False
         """Whether it has asked for more than is ever waited: that is tried once, and no second time."""
 
+    def in_vain(self, seconds: float, began: float, longest: float) -> bool:
+        """Whether what ``began`` then, and is told to wait once more, shows that waiting for ``longest`` was no use.
+
+        An answer to what was sent before the pause says nothing of what came of waiting.
+        """
+        return began >= self.until and (
+            longest - self.waited < _NEXT_TO_NOTHING or (self.overlong and seconds > longest)
+        )
+
+    def wait(self, seconds: float, now: float, longest: float) -> bool:
+        """Count another pause of ``seconds``, or what is left of ``longest``; whether there is one."""
+        self.overlong |= seconds > longest
+        start = max(now, self.until)
+        more = min(now + seconds - start, longest - self.waited)
+        if more <= 0:
+            return False
+        if now >= self.until:
+            self.before, self.began = self.until, start
+        self.waited += more
+        self.until = start + more
+        return True
+
 
 class _Said(NamedTuple):
     """An answer that asks to wait: the beginning of a sentence about it, its status and its codes."""
@@ -108,7 +130,7 @@ class Retries:
         self._overloads: dict[tuple[Registry, str], int] = {}
         """How often in a row a class was told to wait without being told for how long."""
         self._told: dict[tuple[Registry, str], _Told] = {}
-        """By registry, and whether it or its token service has told: ``ALL``, or ``Operation.TOKEN``."""
+        """By registry, and whether it or its token service has told (``ALL``, ``Operation.TOKEN``), or by operation."""
         self._elsewhere: dict[tuple[Operation, Repository, str], float] = {}
         """The seconds for which requests have waited at hosts that are not the registry's own."""
 
@@ -268,6 +290,7 @@ class Retries:
                 self._overloads.pop((registry, operation), None)
             if answer.own and self._told:
                 self._obliged(registry, ALL, began)
+                self._obliged(registry, operation, began)
             self._settle(registry, operation, began, overloaded=False)
             return
         self._settle(
@@ -292,7 +315,7 @@ class Retries:
         if name == ALL:
             said = _Said(f"{answer.shown}: {answer.status}, and {registry}", answer.status, answer.said.codes)
             told = "" if asked is None else f" for {asked:.0f} seconds"
-            self._pause_all(registry, ALL, said, seconds, began, told)
+            self._pause_all(registry, ALL, answer.operation, said, seconds, began, told)
         elif seconds <= self._gate.max_wait:
             self._gate.pause(registry, seconds, name)
         else:
@@ -311,31 +334,32 @@ class Retries:
             told.waited = min(told.waited, told.until - told.began)
 
     def _pause_all(
-        self, registry: Registry, who: str, said: _Said, seconds: float, began: float, told: str
+        self,
+        registry: Registry,
+        who: str,
+        operation: Operation,
+        said: _Said,
+        seconds: float,
+        began: float,
+        told: str,
     ) -> None:
         """Let everybody wait for ``--max-wait`` in one go at most; where that was of no use, give the registry up.
 
-        Once for all that wait there: a thousand images do not wait one after the other.
+        Once for all that wait there: a thousand images do not wait one after the other. One that answers what is read
+        and never what is written is given up for that ``operation`` alone.
         """
         now, longest = self._clock.now(), self._gate.max_wait
-        so_far = self._told.setdefault((registry, who), _Told())
-        # An answer to what was sent before the pause says nothing of what came of waiting.
-        in_vain = began >= so_far.until and (
-            longest - so_far.waited < _NEXT_TO_NOTHING or (so_far.overlong and seconds > longest)
-        )
-        if in_vain:
-            after = f", after {so_far.waited:.0f} that it was waited for" if so_far.waited else ""
-            self._close(said, registry, seconds, f"{told}{after}")
-            return
-        so_far.overlong |= seconds > longest
-        start = max(now, so_far.until)
-        more = min(now + seconds - start, longest - so_far.waited)
-        if more > 0:
-            if now >= so_far.until:
-                so_far.before, so_far.began = so_far.until, start
-            so_far.waited += more
-            so_far.until = start + more
-            self._gate.pause(registry, so_far.until - now)
+        whole = self._told.setdefault((registry, who), _Told())
+        part = self._told.setdefault((registry, operation), _Told())
+        for so_far, name in ((whole, ALL), (part, operation)):
+            if so_far.in_vain(seconds, began, longest):
+                after = f", after {so_far.waited:.0f} that it was waited for" if so_far.waited else ""
+                self._close(said, registry, name, seconds, f"{told}{after}")
+                return
+        if part is not whole:
+            part.wait(seconds, now, longest)
+        if whole.wait(seconds, now, longest):
+            self._gate.pause(registry, whole.until - now)
 
     def unheard(self, registry: Registry, operation: Operation, error: NetworkError, began: float) -> None:
         """No answer came from the registry itself, or none that could be read."""
@@ -410,7 +434,7 @@ class Retries:
             if asked:
                 said = _Said(f"{shown}: {status}, and the token service of {registry}", status, ())
                 told = f" for {asked:.0f} seconds"
-                self._pause_all(registry, Operation.TOKEN, said, asked, began, told)
+                self._pause_all(registry, Operation.TOKEN, Operation.TOKEN, said, asked, began, told)
                 try:
                     await self._gate.passed(registry, patience=PATIENCE)
                 except PausedError as error:
@@ -422,11 +446,11 @@ class Retries:
     def _settle(self, registry: Registry, operation: Operation, began: float, *, overloaded: bool) -> None:
         self._gate.settle(registry, operation, began, overloaded=overloaded)
 
-    def _close(self, said: _Said, registry: Registry, seconds: float, told: str) -> None:
+    def _close(self, said: _Said, registry: Registry, name: str, seconds: float, told: str) -> None:
         longest = self._gate.max_wait
         words = f"{said.words} asks to wait{told}, longer than --max-wait allows ({longest:.0f})"
         error = RegistryError(words, status=said.status, codes=said.codes)
-        self._gate.close_for(registry, lambda: _like(error, words), seconds=seconds)
+        self._gate.close_for(registry, lambda: _like(error, words), name, seconds)
 
 
 def _tells_nothing(answer: Answer) -> bool:
