@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SMALL = 4 * 1024 * 1024
 """Blobs up to this size are held whole and proven before a byte is sent, so that a repeated PUT costs no GET."""
+_PIECE = 4096
+"""Bytes below which a piece of such a blob is joined with the next: a source that sends two at a time would have us
+hold, and send, two million of them, at fifty bytes each."""
 _STREAM_BUFFER = 1024 * 1024
 _TEE_BUFFER = 1024 * 1024
 _BREAKS = 3
@@ -367,7 +370,13 @@ class _Attempt:
     async def _whole(self) -> Pieces:
         try:
             async with aclosing(self._proven()) as stream:
-                return tuple([chunk async for chunk in stream])
+                pieces = [b""]
+                async for chunk in stream:
+                    if len(pieces[-1]) < _PIECE:
+                        pieces[-1] += chunk
+                    else:
+                        pieces.append(chunk)
+                return tuple(filter(None, pieces))
         except SourceFailed as failure:
             raise failure.error from failure
 

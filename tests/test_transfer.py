@@ -33,7 +33,7 @@ from mmgraph.registry.gate import PausedError
 from mmgraph.registry.helpers import HelperError
 from mmgraph.registry.refusals import RefusedError
 from mmgraph.server import Cut, Delay, FaultPlan, Flip, Quirks, Refuse, Rule, Stall
-from mmgraph.store import Operation, Upload
+from mmgraph.store import Operation, Pieces, Upload
 from mmgraph.tee import Branch, SourceFailed, Tee
 from mmgraph.transfer import SMALL, How, Outcome, Target, Transfer
 from mmgraph.transfer import run as run_transfer
@@ -120,6 +120,32 @@ async def test_wrong_bytes_never_reach_a_commit(content: bytes) -> None:
             rigged.blob(target, digest),
             received < len(content),
         )
+
+
+async def test_a_small_blob_in_tiny_pieces_is_held_in_larger_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two bytes at a time would be held at fifty each: they are joined, and the blob arrives as it was."""
+    content = bytes(range(256)) * 40
+
+    async def dribble(request: Request) -> bytes | None:
+        request.writer.write(answer(200, content_length=str(len(content))))
+        for start in range(0, len(content), 2):
+            request.writer.write(content[start : start + 2])
+            await asyncio.sleep(0)
+        return b""
+
+    async with rig() as rigged, Raw(dribble) as server:
+        target = rigged.repository(1, "b")
+        pieces: list[int] = []
+        send = rigged.client.send
+
+        async def note(upload: Upload, digest: Digest, size: int, body: Pieces, chunk: int) -> None:
+            pieces.extend(map(len, body))
+            await send(upload, digest, size, body, chunk)
+
+        monkeypatch.setattr(rigged.client, "send", note)
+        source = Repository(Registry(server.address), "a")
+        await move(rigged, transfer(source, digest_of(content), len(content), ask_itself(target)))
+        assert (content, True) == (rigged.blob(target, digest_of(content)), min(pieces[:-1]) >= 4096)
 
 
 async def test_a_broken_stream_goes_on_where_it_broke() -> None:
