@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from mmgraph.closure import Documents, Image, Unread, blobs, walk
+from mmgraph.collector import uncollected
 from mmgraph.demands import lost_platforms, unmet
 from mmgraph.discover import PLACES, Discovery
 from mmgraph.errors import MmgraphError
@@ -209,9 +210,10 @@ class Compiler:
         return self._enter_all()
 
     def _enter_all(self) -> Plan:
-        for spec in self._specs:
-            self._enter(spec)
-        return self.finish()
+        with uncollected():  # nothing is dropped, and nothing awaited
+            for spec in self._specs:
+                self._enter(spec)
+            return self.finish()
 
     def _enter(self, spec: CopySpec) -> None:
         image = self._images[spec]
