@@ -100,7 +100,9 @@ class ReadyQueue(Generic[T]):
     def push(self, route: Route, priority: int, item: T, size: int = 0) -> None:
         """Add ``item``, which moves ``size`` bytes over the wire."""
         self._arrivals += 1
-        lanes = self._routes.setdefault(route, _Lanes())
+        lanes = self._routes.get(route)
+        if lanes is None:
+            lanes = self._routes[route] = _Lanes()
         (lanes.large if size >= LARGE else lanes.small).push(priority, self._arrivals, item)
 
     def routes(self) -> list[Route]:

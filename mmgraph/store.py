@@ -63,6 +63,8 @@ class Resolved(msgspec.Struct, frozen=True):
 
 Pieces: TypeAlias = tuple[bytes, ...]
 """A blob that is held, as it came: to join it would be to copy it."""
+Body: TypeAlias = "bytes | Pieces | AsyncIterator[bytes]"
+"""What an upload is sent: held, or as it comes."""
 
 
 class Upload(msgspec.Struct, frozen=True):
@@ -149,14 +151,7 @@ class Writer(Protocol):
         """
         ...
 
-    async def send(
-        self,
-        upload: Upload,
-        digest: Digest,
-        size: int,
-        body: bytes | Pieces | AsyncIterator[bytes],
-        chunk: int = 0,
-    ) -> None:
+    async def send(self, upload: Upload, digest: Digest, size: int, body: Body, chunk: int = 0) -> None:
         """PUT the whole blob into the session and commit it as ``digest``. A stream is consumed once, never replayed.
 
         With ``chunk`` it goes in PATCHes of so many bytes, one of which is held at a time.

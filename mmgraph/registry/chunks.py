@@ -24,7 +24,7 @@ from mmgraph.registry.origins import upload_location
 from mmgraph.registry.policy import PATIENCE
 from mmgraph.registry.refusals import refused
 from mmgraph.registry.retries import Request
-from mmgraph.store import Operation, Pieces, Upload
+from mmgraph.store import Body, Operation, Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -162,9 +162,7 @@ class Chunks:
         """Return it as it is now, for the last time."""
         return Upload(upload.repository, self._latest.pop(upload, upload.location))
 
-    async def send(
-        self, upload: Upload, size: int, body: bytes | Pieces | AsyncIterator[bytes], chunk: int
-    ) -> None:
+    async def send(self, upload: Upload, size: int, body: Body, chunk: int) -> None:
         """Send all of ``body`` in chunks of ``chunk`` bytes; the session is to be committed then."""
         at = Position(0, upload.location)
         if isinstance(body, tuple):

@@ -38,7 +38,7 @@ from mmgraph.registry.retries import Request
 from mmgraph.registry.sessions import Routes
 from mmgraph.registry.tls import Tls
 from mmgraph.registry.uploads import Uploads
-from mmgraph.store import Operation, Pieces, RawManifest, Resolved, Traffic, Upload
+from mmgraph.store import Body, Operation, RawManifest, Resolved, Traffic, Upload
 from mmgraph.tasks import each
 
 if TYPE_CHECKING:
@@ -397,14 +397,7 @@ class Client:
             self.quirks.learn(repository.registry, Quirk.BLIND)
         return answer.status == 201
 
-    async def send(
-        self,
-        upload: Upload,
-        digest: Digest,
-        size: int,
-        body: bytes | Pieces | AsyncIterator[bytes],
-        chunk: int = 0,
-    ) -> None:
+    async def send(self, upload: Upload, digest: Digest, size: int, body: Body, chunk: int = 0) -> None:
         """See ``Writer.send``. The iterator stays the caller's to close."""
         await self._uploads.send(upload, digest, size, body, chunk)
 

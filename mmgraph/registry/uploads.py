@@ -17,7 +17,7 @@ from mmgraph.registry.guard import LandedError
 from mmgraph.registry.policy import Verdict, unclear
 from mmgraph.registry.refusals import refuse_commit
 from mmgraph.registry.retries import Request
-from mmgraph.store import Operation, Pieces, Upload
+from mmgraph.store import Body, Operation, Pieces, Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,14 +56,7 @@ class Uploads:
         self._open = reopen
         self._cancel = cancel
 
-    async def send(
-        self,
-        upload: Upload,
-        digest: Digest,
-        size: int,
-        body: bytes | Pieces | AsyncIterator[bytes],
-        chunk: int,
-    ) -> None:
+    async def send(self, upload: Upload, digest: Digest, size: int, body: Body, chunk: int) -> None:
         """See ``Writer.send``."""
         if 0 < chunk < size:
             await self._send_chunks(upload, digest, size, body, chunk)
@@ -135,14 +128,7 @@ class Uploads:
                 await asyncio.shield(self._cancel(session))
             raise
 
-    async def _send_chunks(
-        self,
-        upload: Upload,
-        digest: Digest,
-        size: int,
-        body: bytes | Pieces | AsyncIterator[bytes],
-        chunk: int,
-    ) -> None:
+    async def _send_chunks(self, upload: Upload, digest: Digest, size: int, body: Body, chunk: int) -> None:
         """Send all of it by PATCH, then commit it; a session that gets lost is the caller's to begin anew."""
         try:
             await self._chunks.send(upload, size, body, chunk)
